@@ -1,0 +1,357 @@
+# torc: one makefile for the library, its programs, its tests and its checks.  `make help` lists all.
+#
+# Sources are found by wildcard, so that a new file is built without a change here:
+#   <layer>/*.[cS], <layer>/internal/*.[cS]   the library
+#   io/programs, http/programs, bench         programs, see "Programs" below
+#   tests                                     see "Tests" below
+
+VERSION := $(shell sed -n 's/^.define TORC_VERSION "\(.*\)"/\1/p' core/api.h)
+SOVERSION := 0
+LAYERS := core executor io http
+
+MODE ?= release
+PORT ?= 8080
+PREFIX ?= /usr/local
+FUZZ_SECONDS ?= 30
+TESTS ?= *
+
+ifeq ($(origin CC),default)
+CC := gcc
+endif
+ifeq ($(origin CXX),default)
+CXX := $(if $(findstring clang,$(CC)),clang++,g++)
+endif
+
+SHELL := /bin/bash
+.DELETE_ON_ERROR:
+.SECONDARY:
+.DEFAULT_GOAL := all
+
+# All cores by default.  A -j on the command line wins over this, a parent's job server must not be replaced.
+ifeq ($(filter -j% --jobserver%,$(MAKEFLAGS)),)
+MAKEFLAGS += -j$(shell nproc)
+endif
+
+Q := $(if $(filter 1,$(V)),,@)
+ifneq ($(Q),)
+say = @printf '  %-5s %s\n' $(1) $(2)
+endif
+
+# The fuzz targets want coverage in every object, hence a variant of their own.
+ifneq ($(filter fuzz,$(MAKECMDGOALS)),)
+ifneq ($(filter-out fuzz deps deps-ci,$(MAKECMDGOALS)),)
+$(error `make fuzz` uses its own compiler and flags; run it alone)
+endif
+override CC := clang
+override SAN := fuzzer-no-link,address,undefined
+endif
+
+# ---- Variants -------------------------------------------------------------------------------------------
+#
+# The default (release, gcc, no sanitizer) lives in build/ itself, every other in a directory below it that is
+# named after what differs: build/debug, build/address-undefined, build/clang-thread ...
+
+ifeq ($(filter $(MODE),release debug),)
+$(error MODE=$(MODE): must be release or debug)
+endif
+
+comma := ,
+empty :=
+space := $(empty) $(empty)
+COMPILER := $(notdir $(lastword $(CC)))
+PARTS := $(filter-out gcc cc,$(COMPILER)) $(filter-out release,$(MODE)) \
+	 $(if $(CHECK),check-$(CHECK)) $(subst $(comma),-,$(SAN))
+
+BUILD ?= build
+B := $(BUILD)$(addprefix /,$(subst $(space),-,$(strip $(PARTS))))
+
+# ---- Flags ----------------------------------------------------------------------------------------------
+
+WARNINGS := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wwrite-strings \
+	    -Wimplicit-fallthrough -Wundef -Wconversion $(if $(filter 1,$(WERROR)),-Werror)
+
+OPTIMISE := $(if $(filter debug,$(MODE)),-Og -g3,-O2 -g) -fno-omit-frame-pointer
+
+# One set of objects serves both libraries: position independent, as distributions link executables as PIE
+# anyway.  What -fPIC would cost is switched off: initial-exec makes a thread-local one %fs-relative load (a
+# linker relaxes it further in programs) instead of a call, and without semantic interposition calls inside
+# the library stay direct and can be inlined.  The price of initial-exec is a little static TLS when the
+# library is loaded by dlopen.
+PIC := -fPIC -ftls-model=initial-exec -fno-semantic-interposition
+
+# Sanitizers end the program on the first finding: Criterion's runner would swallow one that goes on.
+SANITIZE := $(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=all)
+
+CPPFLAGS := -D_GNU_SOURCE -I$(B)/include -I. $(if $(filter debug,$(MODE)),-DTORC_DEBUG=1) \
+	    $(if $(filter full,$(CHECK)),-DTORC_CHECK_FULL=1)
+CFLAGS := -std=gnu17 -pthread $(OPTIMISE) $(PIC) -fvisibility=hidden $(SANITIZE) $(WARNINGS)
+LDFLAGS := -pthread -Wl,--as-needed $(SANITIZE)
+LIBS := -luring
+
+ALL_CFLAGS := $(CPPFLAGS) $(CFLAGS) $(EXTRA_CFLAGS)
+ALL_LDFLAGS := $(LDFLAGS) $(OPTIMISE) $(EXTRA_CFLAGS) $(EXTRA_LDFLAGS)
+
+# ---- Files ----------------------------------------------------------------------------------------------
+
+objects = $(patsubst %,$(B)/obj/%.o,$(basename $(1)))
+
+LIB_DIRS := $(LAYERS) $(addsuffix /internal,$(LAYERS))
+LIB_OBJ := $(call objects,$(foreach d,$(LIB_DIRS),$(wildcard $(d)/*.c $(d)/*.S)))
+PUBLIC_HEADERS := $(wildcard torc.h $(addsuffix /*.h,$(LAYERS)))
+
+STATIC_LIB := $(B)/lib/libtorc.a
+SHARED_LIB := $(if $(LIB_OBJ),$(B)/lib/libtorc.so.$(VERSION))
+SONAME := libtorc.so.$(SOVERSION)
+
+# ---- Programs -------------------------------------------------------------------------------------------
+#
+# Each program that has a main file exists; the rest of a programs directory is shared by them.
+
+OPTIONS_OBJ := $(call objects,$(filter-out io/programs/torc-%,$(wildcard io/programs/*.c)))
+HTTPD_OBJ := $(call objects,$(filter-out http/programs/torc-%,$(wildcard http/programs/*.c)))
+BENCH_OBJ := $(call objects,$(wildcard bench/micro_*.c bench/http_parse.c))
+RAW_BENCH := $(patsubst bench/%.c,%,$(wildcard bench/raw_echo.c bench/raw_http.c bench/echo_load.c))
+
+PROGRAMS := $(patsubst %.c,$(B)/bin/%,$(notdir $(wildcard \
+	    io/programs/torc-*.c http/programs/torc-*.c bench/torc-bench.c)))
+BENCH_PROGRAMS := $(patsubst %,$(B)/bin/bench-%,$(subst _,-,$(RAW_BENCH)))
+
+# ---- Tests ----------------------------------------------------------------------------------------------
+
+TEST_OBJ := $(call objects,$(wildcard tests/support/*.c))
+UNIT_SRC := $(foreach l,$(LAYERS),$(wildcard tests/$(l)/*.c))
+STRESS_SRC := $(wildcard tests/stress/*.c)
+CROSS_SRC := $(wildcard tests/cross/*.c)
+FUZZ_SRC := $(wildcard tests/fuzz/*.c)
+
+# build/tests/core-fiber from tests/core/fiber.c
+test_programs = $(addprefix $(B)/tests/,$(subst /,-,$(patsubst tests/%.c,%,$(1))))
+UNIT_TESTS := $(call test_programs,$(UNIT_SRC))
+STRESS_TESTS := $(call test_programs,$(STRESS_SRC))
+CROSS_TESTS := $(call test_programs,$(CROSS_SRC))
+FUZZ_TESTS := $(call test_programs,$(FUZZ_SRC))
+SYSTEM_TESTS := $(sort $(shell find tests/system -maxdepth 1 -type f -executable 2>/dev/null))
+CHECKS := $(addprefix tests/check/,layers headers exports readme)
+
+# Criterion does not start under TSan, so that variant is for the plain stress programs; the other sanitizers
+# are for the unit tests; what tests files and programs from outside is for the release variant.
+ifneq ($(findstring thread,$(SAN)),)
+TEST_SET := $(STRESS_TESTS)
+else ifneq ($(SAN),)
+TEST_SET := $(UNIT_TESTS)
+else
+TEST_SET := $(UNIT_TESTS) $(STRESS_TESTS) $(SYSTEM_TESTS) $(CHECKS)
+endif
+
+# ---- Targets --------------------------------------------------------------------------------------------
+
+.PHONY: all lib programs tests test unit stress system check check-style check-layers format fuzz cross \
+	serve install clean help deps deps-ci FORCE
+
+all: lib programs
+
+lib: $(STATIC_LIB) $(if $(SHARED_LIB),$(B)/lib/libtorc.so) $(B)/lib/pkgconfig/torc.pc
+
+programs: $(PROGRAMS) $(BENCH_PROGRAMS)
+
+tests: $(UNIT_TESTS) $(STRESS_TESTS)
+
+run_tests = $(Q)BUILD_DIR='$(B)' CC='$(CC)' CXX='$(CXX)' SAN='$(SAN)' FUZZ_SECONDS='$(FUZZ_SECONDS)' \
+	    tests/run --only '$(TESTS)' $(1)
+
+test: $(if $(SAN),,all) $(filter $(UNIT_TESTS) $(STRESS_TESTS),$(TEST_SET))
+	$(call run_tests,$(TEST_SET))
+
+unit: $(UNIT_TESTS)
+	$(call run_tests,$^)
+
+stress: $(STRESS_TESTS)
+	$(call run_tests,$^)
+
+system: programs
+	$(call run_tests,$(SYSTEM_TESTS))
+
+check: all
+	$(call run_tests,$(CHECKS))
+
+check-layers: | $(B)/flags
+	$(call run_tests,tests/check/layers)
+
+check-style: | $(B)/flags
+	$(call run_tests,tests/check/style)
+
+format: | $(B)/flags
+	$(Q)tests/check/style --fix
+
+fuzz: $(FUZZ_TESTS)
+	$(call run_tests,$^)
+
+cross: $(CROSS_TESTS)
+	$(call run_tests,$^)
+
+# In a terminal the server becomes the foreground job, so that ^C reaches it and not make too: make would die
+# of the signal where the server drains and exits 0.  Should make be killed, the server gets a SIGTERM.
+serve: $(B)/bin/torc-httpd
+	$(Q)if [ -t 0 ]; then set -m; setpriv --pdeathsig TERM $< --port $(PORT); \
+	else exec $< --port $(PORT); fi
+
+# Everything else waits for these, see FIRST below.
+goals_match = $(filter $(1),$(MAKECMDGOALS))
+DEPS := build \
+	$(if $(call goals_match,test tests unit stress system check),test) \
+	$(if $(call goals_match,check-style format),style) \
+	$(if $(call goals_match,fuzz cross),ci)
+
+deps:
+	$(Q)tests/check/deps $(DEPS)
+
+deps-ci:
+	$(Q)tests/check/deps build test style ci
+
+clean:
+	$(Q)rm -rf $(BUILD)
+
+help:
+	@sed -n 's/^#? \{0,1\}//p' $(firstword $(MAKEFILE_LIST))
+
+#? Targets
+#?   all           the library and the programs (default)
+#?   lib programs  only these; static and shared library in build/lib, programs in build/bin
+#?   serve         build, then run the HTTP server on PORT until SIGINT or SIGTERM
+#?   test          build all, run the unit, stress and system tests and the checks
+#?   unit stress system check
+#?                 one part of `test`; check = layers, headers, exports, README example
+#?   check-layers  is each #include its own layer's or a lower one's?
+#?   check-style   is the source formatted?  (clang-format)
+#?   format        format it
+#?   fuzz          build the fuzz targets with clang, run each for FUZZ_SECONDS
+#?   cross         run tests/cross on an emulated AArch64
+#?   deps          install the Debian packages that the other targets on the command line need
+#?   deps-ci       install all packages that .ci/run needs
+#?   install       headers, libraries, pkg-config file and programs, to DESTDIR/PREFIX
+#?   clean         remove every variant
+#?
+#? Variables
+#?   MODE=release|debug           debug: -Og and TORC_DEBUG
+#?   CHECK=full                   validate whole structures (TORC_CHECK_FULL)
+#?   SAN=address,undefined        sanitizers; `make test SAN=...` runs the unit tests,
+#?   SAN=thread                   the stress tests under ThreadSanitizer
+#?   CC=gcc|clang CXX=g++|clang++
+#?   EXTRA_CFLAGS= EXTRA_LDFLAGS= added to the flags
+#?   WERROR=1                     warnings are errors
+#?   V=1                          show the commands
+#?   TESTS='core-* http-*'        run only the tests with these names
+#?   PORT=8080                    for serve
+#?   PREFIX=/usr/local DESTDIR=   for install
+#?   FUZZ_SECONDS=30              for fuzz, per target
+#?   BUILD=build                  where to build; each variant has a directory of its own there
+#?
+#? A single unit test: build/tests/core-chan --filter 'chan/*close*' --verbose
+
+# ---- Rules ----------------------------------------------------------------------------------------------
+
+# Goals that have to be complete before anything is built, also when make runs jobs in parallel.
+FIRST := $(filter clean deps deps-ci,$(MAKECMDGOALS))
+ifneq ($(filter clean,$(FIRST)),)
+deps deps-ci: | clean
+endif
+
+# Rewritten only when the flags differ from those of the last build, and then everything is rebuilt.
+# It also makes <torc/core/fiber.h> work in the tree, by a link to the tree itself; relative, so that the tree
+# can be moved.  (Not a target of its own: `make clean all` would believe that the old link is still there.)
+$(B)/flags: FORCE | $(FIRST)
+	@mkdir -p $(B)/include
+	@[[ $(B)/include/torc -ef . ]] || \
+		ln -sfn "$$(realpath -m --relative-to=$(B)/include .)" $(B)/include/torc
+	@printf '%s\n' '$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS)' | cmp -s - $@ || \
+		printf '%s\n' '$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS)' >$@
+
+define compile
+@mkdir -p $(@D)
+$(call say,CC,$<)
+$(Q)$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
+endef
+
+$(B)/obj/%.o: %.c $(B)/flags
+	$(compile)
+
+$(B)/obj/%.o: %.S $(B)/flags
+	$(compile)
+
+$(STATIC_LIB): $(LIB_OBJ) $(B)/flags
+	@mkdir -p $(@D) && rm -f $@
+	$(call say,AR,$@)
+	$(Q)$(AR) rcs $@ $(LIB_OBJ)
+
+# A sanitizer's runtime is in the program, not in the library: no -z defs there.
+$(B)/lib/libtorc.so.$(VERSION): $(LIB_OBJ) $(B)/flags
+	@mkdir -p $(@D)
+	$(call say,LD,$@)
+	$(Q)$(CC) -shared -Wl,-soname,$(SONAME) -Wl,-Bsymbolic-functions $(if $(SAN),,-Wl$(comma)-z$(comma)defs) \
+		$(ALL_LDFLAGS) -o $@ $(LIB_OBJ) $(LIBS)
+
+$(B)/lib/libtorc.so: $(SHARED_LIB)
+	$(Q)ln -sf $(notdir $<) $(@D)/$(SONAME) && ln -sf $(SONAME) $@
+
+pc = sed -e 's|@PREFIX@|$(1)|' -e 's|@VERSION@|$(VERSION)|' torc.pc.in
+
+# For use from the build directory: PKG_CONFIG_PATH=build/lib/pkgconfig
+$(B)/lib/pkgconfig/torc.pc: torc.pc.in $(B)/flags
+	@mkdir -p $(@D)
+	@$(call pc,$(abspath $(B))) >$@
+
+define link
+@mkdir -p $(@D)
+$(call say,LD,$@)
+$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $(filter %.o %.a,$^) $(LIBS)
+endef
+
+$(B)/bin/torc-%: $(B)/obj/io/programs/torc-%.o $(OPTIONS_OBJ) $(STATIC_LIB)
+	$(link)
+
+$(B)/bin/torc-%: $(B)/obj/http/programs/torc-%.o $(HTTPD_OBJ) $(OPTIONS_OBJ) $(STATIC_LIB)
+	$(link)
+
+$(B)/bin/torc-bench: $(B)/obj/bench/torc-bench.o $(BENCH_OBJ) $(STATIC_LIB)
+	$(link)
+
+$(B)/bin/bench-raw-echo: $(B)/obj/bench/raw_echo.o
+	$(link)
+
+$(B)/bin/bench-raw-http: $(B)/obj/bench/raw_http.o
+	$(link)
+
+$(B)/bin/bench-echo-load: $(B)/obj/bench/echo_load.o
+	$(link)
+
+define test_program
+$(call test_programs,$(1)): $(call objects,$(1)) $(TEST_OBJ) $(STATIC_LIB)
+	$$(link) $(2)
+endef
+
+$(foreach s,$(UNIT_SRC) $(STRESS_SRC),$(eval $(call test_program,$(s),-lcriterion)))
+$(foreach s,$(FUZZ_SRC),$(eval $(call test_program,$(s),-fsanitize=fuzzer)))
+
+# A cross test includes the C sources that it tests; the assembly is linked in here.  liburing does not exist
+# for the other architecture, so this stays below the ring.
+CROSS_CC ?= aarch64-linux-gnu-gcc
+CROSS_ASM := $(wildcard core/*.S core/internal/*.S)
+
+$(CROSS_TESTS): $(B)/tests/cross-%: tests/cross/%.c $(CROSS_ASM) $(B)/flags
+	@mkdir -p $(@D)
+	$(call say,CROSS,$<)
+	$(Q)$(CROSS_CC) $(CPPFLAGS) $(CFLAGS) -static -MMD -MP -o $@ $< $(CROSS_ASM)
+
+install: all
+	install -d $(foreach d,bin lib/pkgconfig $(addprefix include/torc/,$(LAYERS)),$(DESTDIR)$(PREFIX)/$(d))
+	install -m 755 $(PROGRAMS) $(DESTDIR)$(PREFIX)/bin
+	install -m 644 $(STATIC_LIB) $(SHARED_LIB) $(DESTDIR)$(PREFIX)/lib
+	ln -sf $(notdir $(SHARED_LIB)) $(DESTDIR)$(PREFIX)/lib/$(SONAME)
+	ln -sf $(SONAME) $(DESTDIR)$(PREFIX)/lib/libtorc.so
+	for h in $(PUBLIC_HEADERS); do install -m 644 $$h $(DESTDIR)$(PREFIX)/include/torc/$$h || exit 1; done
+	$(call pc,$(PREFIX)) >$(DESTDIR)$(PREFIX)/lib/pkgconfig/torc.pc
+
+# Headers as prerequisites, as the compiler found them.
+-include $(patsubst %.o,%.d,$(LIB_OBJ) $(OPTIONS_OBJ) $(HTTPD_OBJ) $(BENCH_OBJ) $(TEST_OBJ) \
+	 $(call objects,$(wildcard io/programs/torc-*.c http/programs/torc-*.c bench/*.c) \
+	 $(UNIT_SRC) $(STRESS_SRC) $(FUZZ_SRC))) $(addsuffix .d,$(CROSS_TESTS))

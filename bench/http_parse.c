@@ -1,0 +1,96 @@
+#include "bench/http_parse_bench.h"
+
+#include <math.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "http/internal/parse.h"
+#include "http/internal/scan.h"
+
+const char torc_bench_request_minimal[] = "GET / HTTP/1.1\r\n"
+					  "Host: 127.0.0.1:8080\r\n"
+					  "\r\n";
+
+const char torc_bench_request_browser[] =
+	"GET /articles/2026/11/fibers-on-io-uring?ref=frontpage&page=2 HTTP/1.1\r\n"
+	"Host: www.example.com\r\n"
+	"User-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0\r\n"
+	"Accept: text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8\r\n"
+	"Accept-Language: en-GB,en;q=0.7,de;q=0.3\r\n"
+	"Accept-Encoding: gzip, deflate, br, zstd\r\n"
+	"Connection: keep-alive\r\n"
+	"Cookie: session=9f86d081884c7d659a2feaa0c55ad015a3bf4f1b; theme=dark; consent=1\r\n"
+	"Upgrade-Insecure-Requests: 1\r\n"
+	"Sec-Fetch-Dest: document\r\n"
+	"Sec-Fetch-Mode: navigate\r\n"
+	"Sec-Fetch-Site: same-origin\r\n"
+	"If-Modified-Since: Mon, 23 Nov 2026 17:04:11 GMT\r\n"
+	"Cache-Control: max-age=0\r\n"
+	"\r\n";
+
+#define ROUNDS	 31
+#define ROUND_NS 300000.0 /* short, so that most rounds see no interrupt and no other process */
+#define FIELDS	 64
+
+static double now_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (double)ts.tv_sec * 1e9 + (double)ts.tv_nsec;
+}
+
+static int parse_once(const char *req, size_t len)
+{
+	static const struct torc__http_limits limits = { 8192, 65536, FIELDS };
+	struct torc__http_field fields[FIELDS];
+	struct torc__http_head head = { .fields = fields, .field_capacity = FIELDS };
+	int result;
+
+	/* The compiler must neither know what is in the request nor drop what is not used. */
+	__asm__ volatile("" : "+r"(req), "+r"(len) : : "memory");
+	result = torc__http_parse_request(&head, req, len, &limits);
+	__asm__ volatile("" : : "r"(&head), "r"(fields) : "memory");
+	return result;
+}
+
+static double round_ns(const char *req, size_t len, unsigned count)
+{
+	double start = now_ns();
+
+	for (unsigned i = 0; i < count; i++)
+		parse_once(req, len);
+	return (now_ns() - start) / count;
+}
+
+static int compare(const void *a, const void *b)
+{
+	double x = *(const double *)a, y = *(const double *)b;
+
+	return (x > y) - (x < y);
+}
+
+static double median_ns(const char *req, size_t len)
+{
+	double rounds[ROUNDS];
+	double estimate = round_ns(req, len, 2000);
+	unsigned count = (unsigned)(ROUND_NS / estimate) + 1;
+
+	for (unsigned i = 0; i < ROUNDS; i++)
+		rounds[i] = round_ns(req, len, count);
+	qsort(rounds, ROUNDS, sizeof(rounds[0]), compare);
+	return rounds[ROUNDS / 2];
+}
+
+double torc_bench_http_parse_ns(const char *req, size_t len, int force_scalar)
+{
+	double ns;
+
+	if (len > INT32_MAX || parse_once(req, len) != (int)len)
+		return NAN;
+	torc__http_scan_select(force_scalar ? TORC__HTTP_ISA_SCALAR : TORC__HTTP_ISA_AUTO);
+	ns = median_ns(req, len);
+	torc__http_scan_select(TORC__HTTP_ISA_AUTO);
+	return ns;
+}

@@ -1,0 +1,298 @@
+#include <torc/core/fiber.h>
+
+#include <errno.h>
+#include <string.h>
+
+#include "core/internal/fiber.h"
+#include "core/internal/loop.h"
+
+struct torc__fiber *torc__self(void)
+{
+	struct torc__loop *loop = torc__loop();
+
+	torc__check(loop && loop->current, "called outside of a fiber");
+	return loop->current;
+}
+
+bool torc_in_fiber(void)
+{
+	struct torc__loop *loop = torc__loop();
+
+	return loop && loop->current;
+}
+
+static struct torc__fiber *take_record(struct torc__loop *loop, unsigned class_index)
+{
+	struct torc__stack *stack = torc__stack_take_warm(&loop->stacks, class_index);
+
+	if (torc__likely(stack != NULL))
+		return (struct torc__fiber *)(void *)((char *)stack - offsetof(struct torc__fiber, stack));
+	return torc__stack_take_cold(&loop->stacks, class_index);
+}
+
+/* Room for the timers of one more fiber, and the limit. */
+static int admit(struct torc__loop *loop)
+{
+	if (loop->fibers >= loop->fibers_max)
+		return -EAGAIN;
+	return torc__timers_reserve(&loop->timers, loop->fibers + 1);
+}
+
+struct torc__fiber *torc__fiber_create(struct torc__loop *loop, unsigned class_index, torc_fn *fn,
+				       void *arg, int *ret_error)
+{
+	struct torc__fiber *f;
+	int r = admit(loop);
+
+	if (r < 0) {
+		*ret_error = r;
+		return NULL;
+	}
+	f = take_record(loop, class_index);
+	if (!f) {
+		*ret_error = -ENOMEM;
+		return NULL;
+	}
+	torc__context_init(&f->context, (void *)((uintptr_t)f & ~(uintptr_t)63));
+	f->loop = loop;
+	f->wait = NULL;
+	f->keeps_fpenv = false;
+	f->group = NULL;
+	f->sibling = NULL;
+	f->sibling_link = NULL;
+	f->task = NULL;
+	f->remote = NULL;
+	f->fn = fn;
+	f->arg = arg;
+	f->timer.at_ns = TORC_NEVER;
+	f->name = NULL;
+	f->spawn_site = NULL;
+	torc__scope_init_base(f);
+	torc__sanitize_create(&f->sanitize, f->stack.bottom, (size_t)((char *)f - f->stack.bottom));
+	loop->stats.spawns++;
+	if (++loop->fibers > loop->stats.fibers_peak)
+		loop->stats.fibers_peak = loop->fibers;
+	f->state = TORC__READY; /* its first: there is none to change from */
+	torc__run_push(loop, f);
+	return f;
+}
+
+/* Its stack is no longer in use: the caller runs on another one. */
+static void bury(struct torc__loop *loop)
+{
+	struct torc__fiber *f = loop->ended;
+
+	if (torc__likely(!f))
+		return;
+	loop->ended = NULL;
+	torc__sanitize_destroy(&f->sanitize);
+	torc__stack_give(&loop->stacks, &f->stack);
+}
+
+static inline void check_canary(const struct torc__fiber *f)
+{
+	torc__check(!f->stack.canary ||
+			    *(const uint64_t *)(const void *)f->stack.bottom == TORC__CANARY,
+		    "stack overflow: the end of the fiber's stack was overwritten");
+}
+
+/* The next fiber of this turn, made the running one; NULL: back to the scheduler. */
+static inline struct torc__fiber *pick(struct torc__loop *loop)
+{
+	struct torc__fiber *f = loop->run_head;
+
+	if (!f || !loop->budget) {
+		loop->current = NULL;
+		return NULL;
+	}
+	loop->budget--;
+	loop->run_head = f->run_next;
+	if (!loop->run_head)
+		loop->run_tail = &loop->run_head;
+	loop->run_count--;
+	loop->switches++;
+	torc__fiber_set_state(f, TORC__RUNNING);
+	loop->current = f;
+	return f;
+}
+
+/* Leave the running fiber for the next one, or for the scheduler. */
+static inline void give_way(struct torc__loop *loop, struct torc__fiber *self)
+{
+	struct torc__fiber *next = pick(loop);
+
+	if (next == self)
+		return;
+	if (torc__unlikely(self->keeps_fpenv)) {
+		torc__fpenv_save(&self->fpenv);
+		torc__fpenv_load(&loop->fpenv);
+	}
+	torc__sanitize_leave(&self->sanitize, next ? &next->sanitize : &loop->sanitize);
+	torc__switch(&self->context, next ? &next->context : &loop->context);
+	torc__sanitize_arrive(&self->sanitize, &loop->sanitize);
+	bury(loop);
+	if (torc__unlikely(self->keeps_fpenv))
+		torc__fpenv_load(&self->fpenv);
+}
+
+/* From the scheduler: run fibers until none is ready or the turn's budget is spent. */
+void torc__fiber_run_all(struct torc__loop *loop)
+{
+	struct torc__fiber *next = pick(loop);
+
+	if (!next)
+		return;
+	torc__sanitize_leave(&loop->sanitize, &next->sanitize);
+	torc__switch(&loop->context, &next->context);
+	torc__sanitize_arrive(&loop->sanitize, NULL);
+	bury(loop);
+}
+
+/* The running fiber has ended: go on elsewhere, for good. */
+static _Noreturn void leave_for_good(struct torc__loop *loop, struct torc__fiber *self)
+{
+	struct torc__fiber *next;
+
+	loop->fibers--;
+	loop->ended = self;
+	next = pick(loop);
+	torc__sanitize_leave(NULL, next ? &next->sanitize : &loop->sanitize);
+	torc__switch(&self->context, next ? &next->context : &loop->context);
+	__builtin_unreachable();
+}
+
+/* Called by torc__switch_entry with the fiber's context. */
+_Noreturn __attribute__((used)) void torc__fiber_main(struct torc__context *context);
+
+_Noreturn void torc__fiber_main(struct torc__context *context)
+{
+	struct torc__fiber *f = (struct torc__fiber *)(void *)context;
+	struct torc__loop *loop = f->loop;
+	int result;
+
+	torc__sanitize_arrive(&f->sanitize, &loop->sanitize);
+	bury(loop);
+	result = f->fn(f->arg);
+	torc__check(f->scope == &f->base, "a fiber ended inside a scope or group that it entered");
+	check_canary(f);
+	torc__timer_clear(&loop->timers, &f->timer);
+	torc__fiber_set_state(f, TORC__ENDED);
+	torc__group_child_ended(f, result);
+	leave_for_good(loop, f);
+}
+
+void torc__park(struct torc__fiber *f, struct torc__wait *wait, const struct torc__wait_kind *kind)
+{
+	struct torc__loop *loop = f->loop;
+
+	check_canary(f);
+	wait->kind = kind;
+	wait->fiber = f;
+	f->wait = wait;
+	f->parked_ns = loop->now_ns;
+	if (f->scope->timer_ns < f->timer.at_ns)
+		torc__timer_set(&loop->timers, &f->timer, f->scope->timer_ns);
+	torc__fiber_set_state(f, TORC__PARKED);
+	give_way(loop, f);
+}
+
+int torc_yield(void)
+{
+	struct torc__fiber *f = torc__self();
+	struct torc__loop *loop = f->loop;
+
+	check_canary(f);
+	torc__fiber_set_state(f, TORC__READY);
+	torc__run_push(loop, f);
+	give_way(loop, f);
+	return torc__scope_check(f);
+}
+
+struct sleep_wait {
+	struct torc__wait wait; /* first */
+	int result;
+};
+
+static void cancel_sleep(struct torc__wait *wait)
+{
+	((struct sleep_wait *)wait)->result = wait->fiber->scope->status;
+	torc__ready(wait->fiber);
+}
+
+static const struct torc__wait_kind sleep_kind = { "sleep", cancel_sleep };
+
+int torc_sleep_until(uint64_t moment_ns)
+{
+	struct torc__fiber *f = torc__self();
+	struct sleep_wait wait = { .result = 0 };
+	int r = torc__scope_check(f);
+
+	if (r < 0)
+		return r;
+	if (moment_ns <= f->loop->now_ns)
+		return 0;
+	f->sleep_until_ns = moment_ns;
+	if (moment_ns < f->timer.at_ns)
+		torc__timer_set(&f->loop->timers, &f->timer, moment_ns);
+	torc__park(f, &wait.wait, &sleep_kind);
+	return wait.result;
+}
+
+int torc_sleep(uint64_t ns)
+{
+	uint64_t moment;
+
+	if (!ns)
+		return torc_yield();
+	if (__builtin_add_overflow(torc_now_ns(), ns, &moment))
+		moment = TORC_NEVER;
+	return torc_sleep_until(moment);
+}
+
+/* Set the timer of a fiber that is still parked to what it waits for next. */
+static void set_timer_again(struct torc__fiber *f)
+{
+	uint64_t at = f->scope->timer_ns;
+
+	if (f->wait->kind == &sleep_kind && f->sleep_until_ns < at)
+		at = f->sleep_until_ns;
+	if (at != TORC_NEVER)
+		torc__timer_set(&f->loop->timers, &f->timer, at);
+}
+
+/* The timer has fired and left the heap; it may have been early. */
+void torc__fiber_timeout(struct torc__fiber *f)
+{
+	if (f->wait && f->wait->kind == &sleep_kind && f->sleep_until_ns <= f->loop->now_ns)
+		torc__ready(f);
+	torc__scope_expire(f);
+	if (f->wait)
+		set_timer_again(f);
+}
+
+uint64_t torc_now_ns(void)
+{
+	struct torc__loop *loop = torc__loop();
+
+	return loop ? loop->ring.kernel->now(&loop->ring) : torc__kernel_uring.now(NULL);
+}
+
+uint64_t torc_turn_ns(void)
+{
+	return torc__self()->loop->now_ns;
+}
+
+const char *torc_fiber_name(void)
+{
+	return torc__self()->name;
+}
+
+void torc_fiber_set_name(const char *name)
+{
+	torc__self()->name = name;
+}
+
+void torc_fiber_keep_fpenv(void)
+{
+	torc__self()->keeps_fpenv = true;
+}

@@ -1,0 +1,170 @@
+/*
+ * core/internal/fiber.h - the fiber's record, and how it is parked and made ready.
+ *
+ *	            spawn            resume               end
+ *	  (none) ----------> READY ----------> RUNNING ----------> ENDED
+ *	                       ^                |   |
+ *	                       |     yield      |   | park
+ *	                       +----------------+   v
+ *	                       +----------------- PARKED
+ *	                            ready
+ *
+ *	transition          function               who calls
+ *	(none) -> READY     torc__fiber_create     torc_group_spawn, torc_detach, the loop's start
+ *	READY -> RUNNING    torc__fiber_pick       the scheduler, or the fiber that gives way
+ *	RUNNING -> READY    torc_yield             the fiber
+ *	RUNNING -> PARKED   torc__park             the fiber, in every suspending call
+ *	PARKED -> READY     torc__ready            a completion, a timer, another fiber, a cancellation
+ *	RUNNING -> ENDED    torc__fiber_main       the fiber
+ *
+ * Invariants
+ *	1. A READY fiber is in its loop's run queue, once; no other is.
+ *	2. `wait` is set in PARKED and only there: who makes a fiber ready takes the wait away, so a wait ends once.
+ *	3. loop->current is the RUNNING fiber, NULL in the scheduler.
+ */
+#ifndef TORC_CORE_INTERNAL_FIBER_H
+#define TORC_CORE_INTERNAL_FIBER_H
+
+#include <torc/core/group.h>
+#include <torc/core/scope.h>
+
+#include "core/internal/loop.h"
+#include "core/internal/sanitize.h"
+#include "core/internal/stack.h"
+#include "core/internal/switch.h"
+#include "core/internal/timer.h"
+#include "core/internal/trap.h"
+
+enum torc__fiber_state {
+	TORC__READY,
+	TORC__RUNNING,
+	TORC__PARKED,
+	TORC__ENDED,
+};
+
+struct torc__wait;
+
+/* What a parked fiber waits for. */
+struct torc__wait_kind {
+	const char *name;
+	/* Ask for an early end because the fiber's scope was cancelled; NULL: it cannot be cut short. */
+	void (*cancel)(struct torc__wait *wait);
+};
+
+struct torc__wait {
+	const struct torc__wait_kind *kind;
+	struct torc__fiber *fiber;
+	struct torc__wait *next; /* in the list of what is waited for */
+};
+
+struct torc__fiber {
+	struct torc__context context; /* first: torc__switch_entry hands it to torc__fiber_main */
+	struct torc__fiber *run_next;
+	struct torc__loop *loop;
+	struct torc_scope *scope; /* the innermost */
+	struct torc__wait *wait;
+	uint8_t state; /* enum torc__fiber_state */
+	bool keeps_fpenv;
+	int32_t cancel_status; /* for the work list of a cancellation */
+
+	struct torc_group *group; /* NULL: child of another loop's group, or the loop's root */
+	struct torc__fiber *sibling, **sibling_link;
+	struct torc_task *task;
+	torc_fn *fn;
+	void *arg;
+
+	struct torc__timer timer;
+	uint64_t sleep_until_ns;
+	uint64_t parked_ns;
+	struct torc_scope base;
+
+	struct torc__stack stack;
+	const char *name;
+	const void *spawn_site;
+	struct torc__fiber *cancel_next;
+	struct torc__remote *remote; /* set: its group is on another loop */
+	struct torc__fpenv fpenv;
+	struct torc__sanitize sanitize;
+};
+
+/* The one place where a fiber's state changes. */
+static inline void torc__fiber_set_state(struct torc__fiber *f, enum torc__fiber_state to)
+{
+	/* Bit `from` of legal[to]. */
+	static const uint8_t legal[] = {
+		[TORC__READY] = 1 << TORC__RUNNING | 1 << TORC__PARKED,
+		[TORC__RUNNING] = 1 << TORC__READY,
+		[TORC__PARKED] = 1 << TORC__RUNNING,
+		[TORC__ENDED] = 1 << TORC__RUNNING,
+	};
+
+	torc__check(legal[to] >> f->state & 1, "illegal change of a fiber's state");
+	f->state = (uint8_t)to;
+}
+
+static inline void torc__run_push(struct torc__loop *loop, struct torc__fiber *f)
+{
+	f->run_next = NULL;
+	*loop->run_tail = f;
+	loop->run_tail = &f->run_next;
+	loop->run_count++;
+}
+
+static inline void torc__ready(struct torc__fiber *f)
+{
+	f->wait = NULL;
+	torc__fiber_set_state(f, TORC__READY);
+	torc__run_push(f->loop, f);
+}
+
+/* Deadlines of f's scopes have passed: cancel those; returns f's status, 0 when none counts here. */
+int torc__scope_expire(struct torc__fiber *f);
+
+/*
+ * The fiber's scopes, before it does something that suspends: 0, or what the call has to return. Both a
+ * cancellation (which sets limit_ns to 0) and a deadline are this one comparison.
+ */
+static inline int torc__scope_check(struct torc__fiber *f)
+{
+	if (torc__likely(f->scope->limit_ns > f->loop->now_ns))
+		return 0;
+	return torc__scope_expire(f);
+}
+
+/* The calling fiber; traps outside of one. */
+struct torc__fiber *torc__self(void);
+
+/* A ready fiber, child of nothing yet, or NULL and *ret_error. class_index from torc__stack_class_of. */
+struct torc__fiber *torc__fiber_create(struct torc__loop *loop, unsigned class_index, torc_fn *fn,
+				       void *arg, int *ret_error);
+
+/* From the scheduler: run fibers until none is ready or the turn's budget is spent. */
+void torc__fiber_run_all(struct torc__loop *loop);
+
+/* Give the loop away until torc__ready. */
+void torc__park(struct torc__fiber *f, struct torc__wait *wait, const struct torc__wait_kind *kind);
+
+/* What a fiber's timer does when it fires. */
+void torc__fiber_timeout(struct torc__fiber *f);
+
+/* Its function has returned: tell its group, or the loop whose group it is in. */
+void torc__group_child_ended(struct torc__fiber *f, int result);
+
+/* Cancel scope, with what its calls return from now on. */
+void torc__scope_cancel(struct torc_scope *scope, int status);
+
+void torc__scope_init_base(struct torc__fiber *f);
+
+/* Push a group's scope; the rest of a group is group.c's. */
+void torc__scope_push(struct torc__fiber *f, struct torc_scope *scope, uint64_t deadline_ns, bool shield);
+void torc__scope_pop(struct torc__fiber *f, struct torc_scope *scope);
+
+/* Cancel a child on another loop. */
+void torc__remote_cancel(struct torc__remote *remote, int status);
+
+/* Every fiber of a group gets `status`: put on a work list, see scope.c. */
+struct torc__fiber *torc__group_cancel_children(struct torc_group *group, int status,
+						struct torc__fiber *list);
+
+
+#endif

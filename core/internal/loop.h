@@ -1,0 +1,144 @@
+/*
+ * core/internal/loop.h - one loop: a thread, a ring, a run queue.
+ *
+ * A turn:
+ *	1. run the fibers that are ready, each until it suspends (they switch to each other directly)
+ *	2. do the turn work: what was put off to be done once, such as one gathered send per stream
+ *	3. deliver mail from other loops
+ *	4. enter the ring: submit all of it, collect what has completed, and wait if nothing is ready
+ *	5. hand out the completions: most of them make a fiber ready
+ *	6. fire the timers
+ */
+#ifndef TORC_CORE_INTERNAL_LOOP_H
+#define TORC_CORE_INTERNAL_LOOP_H
+
+#include <pthread.h>
+
+#include <torc/core/op.h>
+#include <torc/core/run.h>
+
+#include "core/internal/kernel.h"
+#include "core/internal/mailbox.h"
+#include "core/internal/sanitize.h"
+#include "core/internal/stack.h"
+#include "core/internal/switch.h"
+#include "core/internal/timer.h"
+
+struct torc__fiber;
+struct torc__runtime;
+
+/* user_data of entries whose completion means nothing, and of a wake-up from another loop. */
+#define TORC__IGNORED 0u
+#define TORC__WOKEN 1u
+
+/* At least so many fibers run before the ring is looked at, so that a yield stays cheap. */
+#define TORC__TURN_MIN 64
+
+enum torc__op_state {
+	TORC__OP_IDLE, /* never started, or its last completion has come */
+	TORC__OP_PENDING,
+	TORC__OP_CANCELLING,
+};
+
+/* Something to do once at the end of this turn. */
+struct torc__turn_work {
+	struct torc__turn_work *next;
+	void (*run)(struct torc__turn_work *work);
+	bool queued;
+};
+
+/* Wake-up of another loop by a message through our ring. */
+struct torc__wake {
+	struct torc_op op;
+	struct torc__loop *target;
+};
+
+/* State that a layer above keeps per loop. */
+enum torc__local {
+	TORC__LOCAL_BUFFERS,
+	TORC__LOCAL_HTTP,
+	TORC__LOCALS,
+};
+
+struct torc__local_slot {
+	void *data;
+	void (*destroy)(void *data);
+};
+
+struct torc__loop {
+	/* the path of every switch */
+	struct torc__fiber *current;
+	struct torc__fiber *run_head, **run_tail;
+	size_t run_count;
+	size_t budget; /* fibers that may still run in this turn */
+	uint64_t now_ns;
+	uint64_t switches;
+	struct torc__context context; /* the scheduler's, on the thread's own stack */
+	struct torc__sanitize sanitize;
+	struct torc__fpenv fpenv; /* the thread's, for all fibers but those that keep their own */
+	struct torc__fiber *ended; /* its memory goes back when its stack is no longer in use */
+
+	struct torc__turn_work *work_head, **work_tail;
+	struct torc__ring ring;
+	struct torc__timers timers;
+	struct torc__stacks stacks;
+	struct torc__mailbox mailbox;
+
+	struct torc__runtime *runtime;
+	int index;
+	int cpu; /* -1: not pinned */
+	bool reaping;
+	bool stopping;
+	uint64_t trim_ns; /* when free stacks are looked at next */
+	size_t fibers, fibers_max;
+	unsigned default_class; /* of stacks */
+	struct torc__mail cancel_mail, ended_mail, stop_mail; /* shutdown, see run.c */
+	struct torc_group *root_group; /* of detached fibers */
+
+	int wake_fd; /* an eventfd, for those who cannot send a message through a ring */
+	struct torc_op wake_op;
+	uint64_t wake_value;
+	struct torc__turn_work wake_work;
+	struct torc__wake *wakes; /* [runtime->loop_count] */
+	struct torc_op *signal_op; /* loop 0's, or NULL */
+
+	struct torc__local_slot locals[TORC__LOCALS];
+	struct torc_stats stats;
+	pthread_t thread;
+	void *alt_stack;
+};
+
+/*
+ * The calling thread's loop, or NULL. Never inlined and never cached over a suspending call: compilers take
+ * the address of a thread-local once, although the code after a switch could be another thread's.
+ */
+struct torc__loop *torc__loop(void);
+void torc__loop_set(struct torc__loop *loop);
+
+int torc__loop_open(struct torc__loop *loop, const struct torc_options *options, uint32_t disabled);
+void torc__loop_close(struct torc__loop *loop);
+
+/* Wake a loop that sleeps in its ring. Any thread. */
+void torc__loop_wake(struct torc__loop *loop);
+
+/* Turn until loop->stopping and nothing is left to do. */
+void torc__loop_run(struct torc__loop *loop);
+
+/* A free submission entry; submits first when the queue is full. Not while completions are handed out. */
+struct io_uring_sqe *torc__loop_sqe(struct torc__loop *loop);
+
+/* Do work at the end of the turn; once, however often it is asked for. */
+static inline void torc__turn_defer(struct torc__loop *loop, struct torc__turn_work *work)
+{
+	if (work->queued)
+		return;
+	work->queued = true;
+	work->next = NULL;
+	*loop->work_tail = work;
+	loop->work_tail = &work->next;
+}
+
+/* Send a message to a loop. Any thread. */
+void torc__loop_post(struct torc__loop *to, struct torc__mail *mail);
+
+#endif

@@ -1,0 +1,28 @@
+/*
+ * core/internal/runtime.h - what all loops share. Nothing in it is written while fibers run, but for the
+ * counters that start-up and shutdown use.
+ */
+#ifndef TORC_CORE_INTERNAL_RUNTIME_H
+#define TORC_CORE_INTERNAL_RUNTIME_H
+
+
+#include "core/internal/loop.h"
+
+struct torc__runtime {
+	struct torc__loop **loops; /* [loop_count] */
+	int loop_count;
+	const struct torc_options *options;
+	uint32_t disabled;
+	torc_fn *fn;
+	void *arg;
+	int result; /* of fn */
+
+	pthread_mutex_t lock; /* start-up: waiting for the loops' rings */
+	pthread_cond_t changed;
+	int opened;  /* loops that have a ring, or failed */
+	int failure; /* the first one's */
+
+	int roots_live; /* loop 0's: loops whose root fiber has not ended */
+};
+
+#endif

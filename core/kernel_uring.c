@@ -1,0 +1,191 @@
+/*
+ * core/kernel_uring.c - the real kernel under a loop.
+ */
+#include "core/internal/kernel.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "core/internal/trap.h"
+
+static const struct {
+	const char *name;
+	uint32_t bit;
+} features[] = {
+	{ "guard_install", TORC__GUARD_INSTALL },
+	{ "msg_ring", TORC__MSG_RING },
+	{ "single_issuer", TORC__SINGLE_ISSUER | TORC__DEFER_TASKRUN },
+	{ "defer_taskrun", TORC__DEFER_TASKRUN },
+	{ "registered_ring", TORC__REGISTERED_RING },
+	{ "recv_multishot", TORC__RECV_MULTISHOT },
+	{ "min_wait", TORC__MIN_WAIT },
+	{ "cqe_skip", TORC__CQE_SKIP },
+};
+
+static uint32_t feature_bit(const char *name, size_t len)
+{
+	for (size_t i = 0; i < sizeof(features) / sizeof(features[0]); i++)
+		if (strlen(features[i].name) == len && !memcmp(features[i].name, name, len))
+			return features[i].bit;
+	return 0;
+}
+
+int torc__features_parse(const char *text, uint32_t *ret_disabled, const char **ret_unknown)
+{
+	uint32_t disabled = 0;
+
+	while (text && *text) {
+		size_t len = strcspn(text, ",");
+		uint32_t bit = len ? feature_bit(text, len) : 0;
+
+		if (len && !bit) {
+			*ret_unknown = text;
+			return -EINVAL;
+		}
+		disabled |= bit;
+		text += len + (text[len] == ',');
+	}
+	*ret_disabled = disabled;
+	return 0;
+}
+
+static long sysctl_io_uring_disabled(void)
+{
+	FILE *f = fopen("/proc/sys/kernel/io_uring_disabled", "re");
+	long value = 0;
+
+	if (!f)
+		return 0;
+	if (fscanf(f, "%ld", &value) != 1)
+		value = 0;
+	fclose(f);
+	return value;
+}
+
+void torc__kernel_explain(int error)
+{
+	const char *why;
+
+	if (error == -ENOSYS)
+		why = "this kernel has no io_uring; torc needs Linux 6.1 or newer, built with CONFIG_IO_URING";
+	else if (error == -EINVAL)
+		why = "this kernel's io_uring is too old; torc needs Linux 6.1 or newer";
+	else if (error == -EPERM && sysctl_io_uring_disabled())
+		why = "io_uring is switched off on this machine; set sysctl kernel.io_uring_disabled=0, or "
+		      "with 1 add the user's group as kernel.io_uring_group";
+	else if (error == -EPERM || error == -EACCES)
+		why = "io_uring is forbidden here, most likely by a container's seccomp profile; allow "
+		      "io_uring_setup, io_uring_enter and io_uring_register in it";
+	else if (error == -ENOMEM)
+		why = "no memory for an io_uring; raise the limit of locked memory (ulimit -l, RLIMIT_MEMLOCK) "
+		      "or ask for a smaller ring";
+	else if (error == -EMFILE || error == -ENFILE)
+		why = "no file descriptor left for an io_uring; raise the limit (ulimit -n)";
+	else
+		why = strerror(-error);
+	fprintf(stderr, "torc: cannot set up io_uring: %s\n", why);
+}
+
+static unsigned setup_flags(const struct torc__ring *ring)
+{
+	unsigned flags = IORING_SETUP_SUBMIT_ALL | IORING_SETUP_CQSIZE;
+
+	if (!(ring->disabled & TORC__SINGLE_ISSUER))
+		flags |= IORING_SETUP_SINGLE_ISSUER;
+	if (ring->disabled & TORC__DEFER_TASKRUN)
+		flags |= IORING_SETUP_COOP_TASKRUN | IORING_SETUP_TASKRUN_FLAG;
+	else
+		flags |= IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_TASKRUN_FLAG;
+	return flags;
+}
+
+static int uring_open(struct torc__ring *ring, unsigned entries)
+{
+	struct io_uring_params p = { .flags = setup_flags(ring), .cq_entries = entries * 4 };
+	struct io_uring_sq *sq = &ring->uring.sq;
+	int r = io_uring_queue_init_params(entries, &ring->uring, &p);
+
+	if (r < 0)
+		return r;
+	/* Newer versions of liburing do this themselves, 2.3 at each submission. It never changes. */
+	for (unsigned i = 0; sq->array && i < p.sq_entries; i++)
+		sq->array[i] = i;
+	ring->enter_flags = IORING_ENTER_GETEVENTS | IORING_ENTER_EXT_ARG;
+	ring->enter_fd = ring->uring.ring_fd;
+	if (p.features & IORING_FEAT_NO_IOWAIT)
+		ring->enter_flags |= IORING_ENTER_NO_IOWAIT;
+	if (!(p.features & IORING_FEAT_MIN_TIMEOUT))
+		ring->disabled |= TORC__MIN_WAIT;
+	/* It saves the look-up of the file at each enter; without it everything works. */
+	if (!(ring->disabled & TORC__REGISTERED_RING) && io_uring_register_ring_fd(&ring->uring) == 1) {
+		ring->enter_flags |= IORING_ENTER_REGISTERED_RING;
+		ring->enter_fd = ring->uring.enter_ring_fd;
+	}
+	return 0;
+}
+
+static void uring_close(struct torc__ring *ring)
+{
+	io_uring_queue_exit(&ring->uring);
+}
+
+/* Which errors of io_uring_enter(2) pass: the rest would be our bug. */
+static int enter_error(int r)
+{
+	switch (r) {
+	case -ETIME:
+	case -EINTR:
+		return 0;
+	case -EAGAIN:
+	case -EBUSY:
+	case -ENOMEM:
+		return r;
+	default:
+		torc__trap("io_uring_enter failed");
+	}
+}
+
+static int uring_enter(struct torc__ring *ring, unsigned wait_count, uint64_t timeout_ns)
+{
+	struct io_uring_sq *sq = &ring->uring.sq;
+	struct __kernel_timespec ts = { .tv_sec = (long long)(timeout_ns / 1000000000u),
+					.tv_nsec = (long long)(timeout_ns % 1000000000u) };
+	struct io_uring_getevents_arg arg = { .sigmask_sz = _NSIG / 8 };
+	unsigned submit;
+	int r;
+
+	io_uring_smp_store_release(sq->ktail, sq->sqe_tail);
+	sq->sqe_head = sq->sqe_tail;
+	submit = sq->sqe_tail - io_uring_smp_load_acquire(sq->khead);
+	if (wait_count && timeout_ns != UINT64_MAX)
+		arg.ts = (uint64_t)(uintptr_t)&ts;
+	ring->enters++;
+	r = io_uring_enter2((unsigned)ring->enter_fd, submit, wait_count, ring->enter_flags,
+			    (sigset_t *)(void *)&arg, sizeof(arg));
+	return r < 0 ? enter_error(r) : 0;
+}
+
+static uint64_t uring_now(struct torc__ring *ring)
+{
+	struct timespec ts;
+
+	(void)ring;
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
+}
+
+static int uring_provide(struct torc__ring *ring, struct io_uring_buf_reg *reg)
+{
+	return io_uring_register_buf_ring(&ring->uring, reg, 0);
+}
+
+const struct torc__kernel torc__kernel_uring = {
+	.open = uring_open,
+	.close = uring_close,
+	.enter = uring_enter,
+	.now = uring_now,
+	.provide = uring_provide,
+};

@@ -1,0 +1,340 @@
+#include "core/internal/loop.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "core/internal/fiber.h"
+#include "core/internal/overflow.h"
+#include "core/internal/runtime.h"
+
+#define TRIM_NS TORC_SECONDS(1)
+
+static __thread struct torc__loop *thread_loop;
+
+__attribute__((noinline)) struct torc__loop *torc__loop(void)
+{
+	__asm__ volatile(""); /* or the compiler could take two calls for one */
+	return thread_loop;
+}
+
+__attribute__((noinline)) void torc__loop_set(struct torc__loop *loop)
+{
+	thread_loop = loop;
+}
+
+/* --- waking --- */
+
+static void write_eventfd(struct torc__loop *loop)
+{
+	uint64_t one = 1;
+	ssize_t ignored = write(loop->wake_fd, &one, sizeof(one)); /* cannot fail: its counter is not full */
+
+	(void)ignored;
+}
+
+static void wake_failed(struct torc_op *op, int res, unsigned cqe_flags)
+{
+	(void)cqe_flags;
+	if (res < 0)
+		write_eventfd(((struct torc__wake *)(void *)op)->target);
+}
+
+static void wake_by_message(struct torc__loop *self, struct torc__loop *to)
+{
+	struct torc__wake *wake = &self->wakes[to->index];
+	struct io_uring_sqe *sqe = torc_op_start(&wake->op, wake_failed);
+
+	io_uring_prep_msg_ring(sqe, to->ring.uring.ring_fd, 0, TORC__WOKEN, 0);
+	sqe->flags |= IOSQE_CQE_SKIP_SUCCESS;
+}
+
+void torc__loop_wake(struct torc__loop *to)
+{
+	struct torc__loop *self = torc__loop();
+
+	if (!self) {
+		write_eventfd(to);
+		return;
+	}
+	self->stats.wakes_sent++;
+	if (self->reaping || self->ring.disabled & TORC__MSG_RING)
+		write_eventfd(to);
+	else
+		wake_by_message(self, to);
+}
+
+void torc__loop_post(struct torc__loop *to, struct torc__mail *mail)
+{
+	if (torc__mailbox_push(&to->mailbox, mail))
+		torc__loop_wake(to);
+}
+
+static void on_wake_fd(struct torc_op *op, int res, unsigned cqe_flags)
+{
+	struct torc__loop *loop =
+		(struct torc__loop *)(void *)((char *)op - offsetof(struct torc__loop, wake_op));
+
+	(void)cqe_flags;
+	if (res != -ECANCELED)
+		torc__turn_defer(loop, &loop->wake_work);
+}
+
+static void watch_wake_fd(struct torc__turn_work *work)
+{
+	struct torc__loop *loop =
+		(struct torc__loop *)(void *)((char *)work - offsetof(struct torc__loop, wake_work));
+	struct io_uring_sqe *sqe = torc_op_start(&loop->wake_op, on_wake_fd);
+
+	io_uring_prep_read(sqe, loop->wake_fd, &loop->wake_value, sizeof(loop->wake_value), 0);
+}
+
+/* --- the ring --- */
+
+static void enter(struct torc__loop *loop, unsigned wait_count, uint64_t timeout_ns)
+{
+	const struct io_uring_sq *sq = &loop->ring.uring.sq;
+
+	loop->stats.sqes += sq->sqe_tail - *sq->ktail;
+	if (IO_URING_READ_ONCE(*sq->kflags) & IORING_SQ_CQ_OVERFLOW)
+		loop->stats.overflows++;
+	/* An error here is passing (no memory, or completions to be reaped first): the next turn tries again. */
+	(void)loop->ring.kernel->enter(&loop->ring, wait_count, timeout_ns);
+}
+
+static void hand_out(const struct io_uring_cqe *cqe)
+{
+	struct torc_op *op;
+
+	if (cqe->user_data <= TORC__WOKEN)
+		return;
+	op = (struct torc_op *)(uintptr_t)cqe->user_data;
+	if (!(cqe->flags & IORING_CQE_F_MORE))
+		op->state = TORC__OP_IDLE;
+	op->on_cqe(op, cqe->res, cqe->flags);
+}
+
+static void reap(struct torc__loop *loop)
+{
+	struct io_uring_cq *cq = &loop->ring.uring.cq;
+	unsigned mask = *cq->kring_mask;
+	unsigned head = *cq->khead, first = head, tail;
+
+	loop->reaping = true;
+	while (head != (tail = io_uring_smp_load_acquire(cq->ktail)))
+		for (; head != tail; head++)
+			hand_out(&cq->cqes[head & mask]);
+	loop->reaping = false;
+	io_uring_smp_store_release(cq->khead, head);
+	loop->stats.cqes += head - first;
+}
+
+struct io_uring_sqe *torc__loop_sqe(struct torc__loop *loop)
+{
+	struct io_uring_sqe *sqe;
+
+	torc__check(!loop->reaping, "an operation was started while completions are handed out");
+	while (!(sqe = io_uring_get_sqe(&loop->ring.uring))) {
+		enter(loop, 0, 0);
+		/* When the completion queue is what is full, nothing is submitted until it is emptied. */
+		reap(loop);
+	}
+	return sqe;
+}
+
+/* --- the turn --- */
+
+static void run_turn_work(struct torc__loop *loop)
+{
+	struct torc__turn_work *work = loop->work_head, *next;
+
+	loop->work_head = NULL;
+	loop->work_tail = &loop->work_head;
+	for (; work; work = next) {
+		next = work->next;
+		work->queued = false;
+		work->run(work);
+	}
+}
+
+static void deliver_mail(struct torc__loop *loop)
+{
+	struct torc__mail *mail = torc__mailbox_take(&loop->mailbox), *next;
+
+	for (; mail; mail = next) {
+		next = mail->next;
+		loop->stats.mails++;
+		mail->deliver(loop, mail);
+	}
+}
+
+static void fire_timers(struct torc__loop *loop)
+{
+	while (torc__timers_next(&loop->timers) <= loop->now_ns) {
+		struct torc__timer *timer = loop->timers.heap[0].timer;
+
+		torc__timer_clear(&loop->timers, timer);
+		torc__fiber_timeout((struct torc__fiber *)(void *)((char *)timer -
+								   offsetof(struct torc__fiber, timer)));
+	}
+}
+
+/* Free stacks that a second has passed without using go back to the kernel. */
+static void trim(struct torc__loop *loop)
+{
+	if (loop->now_ns >= loop->trim_ns) {
+		torc__stacks_trim(&loop->stacks);
+		loop->trim_ns = TORC_NEVER;
+	}
+	if (loop->trim_ns == TORC_NEVER && torc__stacks_surplus(&loop->stacks))
+		loop->trim_ns = loop->now_ns + TRIM_NS;
+}
+
+static void sleep_in_ring(struct torc__loop *loop)
+{
+	uint64_t now = loop->ring.kernel->now(&loop->ring);
+	uint64_t until = torc__timers_next(&loop->timers);
+
+	trim(loop);
+	if (loop->trim_ns < until)
+		until = loop->trim_ns;
+	if (until != TORC_NEVER)
+		until = until > now ? until - now : 0;
+	enter(loop, 1, until);
+	torc__mailbox_awake(&loop->mailbox);
+	loop->now_ns = loop->ring.kernel->now(&loop->ring);
+	loop->stats.idle_ns += loop->now_ns - now;
+}
+
+static void poll_ring(struct torc__loop *loop)
+{
+	bool busy = loop->run_head || loop->work_head || loop->stopping ||
+		    torc__ring_completed(&loop->ring);
+
+	if (!busy && torc__mailbox_sleep(&loop->mailbox)) {
+		sleep_in_ring(loop);
+	} else if (torc__ring_prepared(&loop->ring) || torc__ring_flagged(&loop->ring)) {
+		enter(loop, 0, 0);
+		loop->now_ns = loop->ring.kernel->now(&loop->ring);
+	} else if (!(loop->stats.turns & 15) || loop->timers.count) {
+		loop->now_ns = loop->ring.kernel->now(&loop->ring);
+	}
+	reap(loop);
+}
+
+static void turn(struct torc__loop *loop)
+{
+	loop->budget = loop->run_count > TORC__TURN_MIN ? loop->run_count : TORC__TURN_MIN;
+	torc__fiber_run_all(loop);
+	run_turn_work(loop);
+	deliver_mail(loop);
+	poll_ring(loop);
+	fire_timers(loop);
+	loop->stats.turns++;
+}
+
+void torc__loop_run(struct torc__loop *loop)
+{
+	torc__sanitize_thread(&loop->sanitize);
+	torc__fpenv_save(&loop->fpenv);
+	while (!loop->stopping || loop->fibers || loop->run_head)
+		turn(loop);
+}
+
+void torc_stats(struct torc_stats *ret_stats)
+{
+	struct torc__loop *loop = torc__self()->loop;
+
+	*ret_stats = loop->stats;
+	ret_stats->switches = loop->switches;
+	ret_stats->enters = loop->ring.enters;
+	ret_stats->fibers = loop->fibers;
+	ret_stats->stacks_bytes = loop->stacks.mapped_bytes;
+	ret_stats->stacks_cached = loop->stacks.warm_total;
+	ret_stats->timers = loop->timers.count;
+}
+
+/* --- open and close, on the loop's own thread --- */
+
+static int open_wake(struct torc__loop *loop)
+{
+	loop->wake_fd = eventfd(0, EFD_CLOEXEC);
+	if (loop->wake_fd < 0)
+		return -errno;
+	loop->wake_work.run = watch_wake_fd;
+	torc__turn_defer(loop, &loop->wake_work);
+	return 0;
+}
+
+static int open_wakes(struct torc__loop *loop)
+{
+	int n = loop->runtime->loop_count;
+
+	loop->wakes = calloc((size_t)n, sizeof(*loop->wakes));
+	if (!loop->wakes)
+		return -ENOMEM;
+	for (int i = 0; i < n; i++)
+		loop->wakes[i].target = loop->runtime->loops[i];
+	return 0;
+}
+
+int torc__loop_open(struct torc__loop *loop, const struct torc_options *options, uint32_t disabled)
+{
+	int r;
+
+	loop->run_tail = &loop->run_head;
+	loop->work_tail = &loop->work_head;
+	loop->wake_fd = -1;
+	loop->trim_ns = TORC_NEVER;
+	loop->fibers_max = options->fibers_max ? options->fibers_max : 4194304;
+	loop->default_class = (unsigned)torc__stack_class_of(options->stack_bytes);
+	loop->ring.kernel = &torc__kernel_uring;
+	loop->ring.disabled = disabled;
+	torc__stacks_init(&loop->stacks, sizeof(struct torc__fiber), disabled & TORC__GUARD_INSTALL);
+	r = loop->ring.kernel->open(&loop->ring, options->ring_entries ? options->ring_entries : 1024);
+	if (r < 0)
+		return r;
+	r = open_wake(loop);
+	if (!r)
+		r = open_wakes(loop);
+	if (r < 0) {
+		loop->ring.kernel->close(&loop->ring);
+		if (loop->wake_fd >= 0)
+			close(loop->wake_fd);
+		return r;
+	}
+	loop->now_ns = loop->ring.kernel->now(&loop->ring);
+	loop->alt_stack = torc__overflow_thread_begin();
+	torc__loop_set(loop);
+	return 0;
+}
+
+/* Stop the loop's own operations, and wait until the kernel has let go of their memory. */
+static void stop_own_ops(struct torc__loop *loop)
+{
+	torc_op_cancel(&loop->wake_op);
+	if (loop->signal_op)
+		torc_op_cancel(loop->signal_op);
+	while (torc_op_pending(&loop->wake_op) ||
+	       (loop->signal_op && torc_op_pending(loop->signal_op))) {
+		enter(loop, 1, TORC_NEVER);
+		reap(loop);
+	}
+	enter(loop, 0, 0); /* what is left to be submitted, such as the close of a socket */
+}
+
+void torc__loop_close(struct torc__loop *loop)
+{
+	stop_own_ops(loop);
+	for (int i = 0; i < TORC__LOCALS; i++)
+		if (loop->locals[i].destroy)
+			loop->locals[i].destroy(loop->locals[i].data);
+	loop->ring.kernel->close(&loop->ring);
+	close(loop->wake_fd);
+	free(loop->wakes);
+	torc__timers_done(&loop->timers);
+	torc__stacks_done(&loop->stacks);
+	torc__overflow_thread_end(loop->alt_stack);
+	torc__loop_set(NULL);
+}

@@ -1,0 +1,103 @@
+#include <torc/core/op.h>
+
+#include <errno.h>
+
+#include "core/internal/fiber.h"
+
+static void wait_cqe(struct torc_op *op, int res, unsigned cqe_flags)
+{
+	op->res = res;
+	op->cqe_flags = cqe_flags;
+	/* It may complete before its fiber is parked, when a full queue was submitted early. */
+	if (op->fiber->wait)
+		torc__ready(op->fiber);
+}
+
+struct io_uring_sqe *torc_op_start(struct torc_op *op, torc_op_fn *on_cqe)
+{
+	struct io_uring_sqe *sqe = torc__loop_sqe(torc__loop());
+
+	op->on_cqe = on_cqe;
+	op->state = TORC__OP_PENDING;
+	io_uring_sqe_set_data(sqe, op);
+	return sqe;
+}
+
+bool torc_op_pending(const struct torc_op *op)
+{
+	return op->state != TORC__OP_IDLE;
+}
+
+struct io_uring_sqe *torc_op_ignored(void)
+{
+	struct io_uring_sqe *sqe = torc__loop_sqe(torc__loop());
+
+	sqe->user_data = TORC__IGNORED;
+	return sqe;
+}
+
+void torc_op_cancel(struct torc_op *op)
+{
+	struct io_uring_sqe *sqe;
+
+	if (op->state != TORC__OP_PENDING)
+		return;
+	op->state = TORC__OP_CANCELLING;
+	sqe = torc_op_ignored();
+	io_uring_prep_cancel(sqe, op, 0);
+	sqe->flags |= IOSQE_CQE_SKIP_SUCCESS;
+}
+
+int torc_op_begin(struct torc_op *op, struct io_uring_sqe **ret_sqe)
+{
+	struct torc__fiber *f = torc__self();
+	int r = torc__scope_check(f);
+
+	if (r < 0)
+		return r;
+	op->fiber = f;
+	op->sqe = torc_op_start(op, wait_cqe);
+	*ret_sqe = op->sqe;
+	return 0;
+}
+
+struct op_wait {
+	struct torc__wait wait; /* first */
+	struct torc_op *op;
+};
+
+static void cancel_wait(struct torc__wait *wait)
+{
+	torc_op_cancel(((struct op_wait *)wait)->op);
+}
+
+static const struct torc__wait_kind op_kind = { "operation", cancel_wait };
+
+static void submit_again(struct torc_op *op, const struct io_uring_sqe *saved)
+{
+	struct io_uring_sqe *sqe = torc_op_start(op, wait_cqe);
+
+	*sqe = *saved;
+}
+
+int torc_op_wait(struct torc_op *op)
+{
+	struct torc__fiber *f = op->fiber;
+	const struct io_uring_sqe saved = *op->sqe;
+	struct op_wait wait = { .op = op };
+
+	for (;;) {
+		while (op->state != TORC__OP_IDLE)
+			torc__park(f, &wait.wait, &op_kind);
+		if (torc__likely(op->res >= 0))
+			return op->res;
+		if (op->res != -EINTR && op->res != -ECANCELED)
+			return op->res;
+		/* A worker of the kernel that was interrupted says EINTR: for the cancel, or for nothing. */
+		if (f->scope->status)
+			return f->scope->status;
+		if (op->res != -EINTR)
+			return op->res;
+		submit_again(op, &saved);
+	}
+}

@@ -1,0 +1,78 @@
+#include "core/internal/overflow.h"
+
+#include <signal.h>
+#include <stdlib.h>
+
+#include "core/internal/fiber.h"
+#include "core/internal/trap.h"
+
+#define ALT_STACK_BYTES 32768
+
+static struct sigaction previous_segv, previous_bus;
+
+static bool in_guard(const struct torc__fiber *f, const char *address)
+{
+	return address < f->stack.bottom && address >= f->stack.bottom - TORC__GUARD_BYTES;
+}
+
+static void report(const struct torc__fiber *f)
+{
+	struct torc__message m = { .len = 0 };
+
+	torc__message_text(&m, "torc: stack overflow in fiber ");
+	torc__message_text(&m, f->name ? f->name : "(unnamed)");
+	torc__message_text(&m, ", entry function ");
+	torc__message_number(&m, (unsigned long long)(uintptr_t)f->fn, 16);
+	torc__message_text(&m, ", spawned from ");
+	torc__message_number(&m, (unsigned long long)(uintptr_t)f->spawn_site, 16);
+	torc__message_text(&m, ", stack of ");
+	torc__message_number(&m, torc__stack_bytes(&f->stack), 10);
+	torc__message_text(&m, " bytes; give it more with stack_bytes\n");
+	torc__message_write(&m);
+}
+
+/* Hand the fault on: with the old handler back in place the instruction faults again. */
+static void on_fault(int number, siginfo_t *info, void *context)
+{
+	struct torc__loop *loop = torc__loop();
+
+	(void)context;
+	if (loop && loop->current && in_guard(loop->current, info->si_addr))
+		report(loop->current);
+	sigaction(number, number == SIGBUS ? &previous_bus : &previous_segv, NULL);
+}
+
+void torc__overflow_install(void)
+{
+	struct sigaction action = { .sa_sigaction = on_fault, .sa_flags = SA_SIGINFO | SA_ONSTACK };
+
+	sigemptyset(&action.sa_mask);
+	sigaction(SIGSEGV, &action, &previous_segv);
+	sigaction(SIGBUS, &action, &previous_bus);
+}
+
+void torc__overflow_remove(void)
+{
+	sigaction(SIGSEGV, &previous_segv, NULL);
+	sigaction(SIGBUS, &previous_bus, NULL);
+}
+
+void *torc__overflow_thread_begin(void)
+{
+	void *stack = malloc(ALT_STACK_BYTES);
+	stack_t alt = { .ss_sp = stack, .ss_size = ALT_STACK_BYTES };
+
+	if (stack)
+		sigaltstack(&alt, NULL);
+	return stack;
+}
+
+void torc__overflow_thread_end(void *stack)
+{
+	stack_t alt = { .ss_flags = SS_DISABLE };
+
+	if (!stack)
+		return;
+	sigaltstack(&alt, NULL);
+	free(stack);
+}

@@ -1,0 +1,452 @@
+#include <torc/core/run.h>
+
+#include <errno.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include "core/internal/fiber.h"
+#include "core/internal/overflow.h"
+#include "core/internal/runtime.h"
+
+/*
+ * Shutdown, once the first function has returned:
+ *	loop 0's root -> all roots	cancel_mail: their groups of detached fibers are cancelled
+ *	every root -> loop 0		ended_mail: its group is empty. Until the last one all loops run,
+ *					for fibers that wait for children on other loops
+ *	loop 0 -> all loops		stop_mail
+ */
+
+static atomic_bool running;
+
+struct signals {
+	struct torc__runtime *runtime;
+	struct torc_op op;
+	struct torc__turn_work cancel, watch;
+	struct signalfd_siginfo info;
+	struct torc_task *first;
+	sigset_t set, old_mask;
+	struct sigaction old_pipe;
+	int fd; /* -1: signals are left alone */
+};
+
+static struct torc__runtime *runtime_of(struct torc__loop *loop)
+{
+	return loop->runtime;
+}
+
+/* --- signals --- */
+
+static struct signals *signals_of(struct torc_op *op)
+{
+	return (struct signals *)(void *)((char *)op - offsetof(struct signals, op));
+}
+
+static void on_signal(struct torc_op *op, int res, unsigned cqe_flags)
+{
+	struct signals *s = signals_of(op);
+
+	(void)cqe_flags;
+	if (res > 0)
+		torc__turn_defer(torc__loop(), &s->cancel);
+	else if (res == -EINTR || res == -EAGAIN)
+		torc__turn_defer(torc__loop(), &s->watch);
+}
+
+static void watch_signals(struct torc__turn_work *work)
+{
+	struct signals *s = (struct signals *)(void *)((char *)work - offsetof(struct signals, watch));
+	struct io_uring_sqe *sqe = torc_op_start(&s->op, on_signal);
+
+	io_uring_prep_read(sqe, s->fd, &s->info, sizeof(s->info), 0);
+}
+
+/* The first signal asks politely; from now on the second one kills, as it would without torc. */
+static void cancel_first(struct torc__turn_work *work)
+{
+	struct signals *s = (struct signals *)(void *)((char *)work - offsetof(struct signals, cancel));
+
+	pthread_sigmask(SIG_UNBLOCK, &s->set, NULL);
+	torc_task_cancel(s->first);
+}
+
+static int signals_open(struct signals *s, const struct torc_options *options)
+{
+	struct sigaction ignore = { .sa_handler = SIG_IGN };
+
+	s->fd = -1;
+	s->cancel.run = cancel_first;
+	s->watch.run = watch_signals;
+	sigaction(SIGPIPE, &ignore, &s->old_pipe);
+	sigemptyset(&s->set);
+	if (!options->no_signals) {
+		sigaddset(&s->set, SIGINT);
+		sigaddset(&s->set, SIGTERM);
+		s->fd = signalfd(-1, &s->set, SFD_CLOEXEC);
+		if (s->fd < 0) {
+			int error = errno;
+
+			sigaction(SIGPIPE, &s->old_pipe, NULL);
+			return -error;
+		}
+	}
+	pthread_sigmask(SIG_BLOCK, &s->set, &s->old_mask);
+	return 0;
+}
+
+static void signals_close(struct signals *s)
+{
+	if (s->fd >= 0)
+		close(s->fd);
+	pthread_sigmask(SIG_SETMASK, &s->old_mask, NULL);
+	sigaction(SIGPIPE, &s->old_pipe, NULL);
+}
+
+/* --- the roots --- */
+
+struct root {
+	struct torc__loop *loop;
+	struct signals *signals; /* loop 0's */
+	struct torc_group group; /* of detached fibers, and on loop 0 of the first fiber */
+	struct torc__wait wait;
+};
+
+static void cancel_root(struct torc__loop *loop, struct torc__mail *mail)
+{
+	(void)mail;
+	torc__scope_cancel(&loop->root_group->scope, -ECANCELED);
+}
+
+static void stop_loop(struct torc__loop *loop, struct torc__mail *mail)
+{
+	(void)mail;
+	loop->stopping = true;
+}
+
+static void root_ended(struct torc__loop *loop, struct torc__mail *mail)
+{
+	struct torc__runtime *rt = runtime_of(loop);
+	(void)mail;
+
+	if (--rt->roots_live)
+		return;
+	for (int i = 0; i < rt->loop_count; i++) {
+		rt->loops[i]->stop_mail.deliver = stop_loop;
+		torc__loop_post(rt->loops[i], &rt->loops[i]->stop_mail);
+	}
+}
+
+static int run_first(struct root *root)
+{
+	struct torc__runtime *rt = root->loop->runtime;
+	struct torc_task first;
+	struct torc_spawn_options options = { .name = "main", .task = &first };
+	int r = torc_group_spawn_with(&root->group, &options, rt->fn, rt->arg);
+
+	if (r < 0)
+		return r;
+	root->signals->first = &first;
+	if (root->signals->fd >= 0) {
+		root->loop->signal_op = &root->signals->op;
+		torc__turn_defer(root->loop, &root->signals->watch);
+	}
+	return torc_task_join(&first);
+}
+
+static int root_main(void *arg)
+{
+	struct root *root = arg;
+	struct torc__loop *loop = root->loop;
+	struct torc__runtime *rt = loop->runtime;
+
+	torc_group_enter_supervisor(&root->group);
+	loop->root_group = &root->group;
+	if (loop->index == 0) {
+		rt->result = run_first(root);
+		for (int i = 1; i < rt->loop_count; i++) {
+			rt->loops[i]->cancel_mail.deliver = cancel_root;
+			torc__loop_post(rt->loops[i], &rt->loops[i]->cancel_mail);
+		}
+		torc_group_cancel(&root->group);
+	} else {
+		torc_sleep(TORC_NEVER); /* until cancel_root */
+	}
+	torc_group_wait(&root->group);
+	loop->ended_mail.deliver = root_ended;
+	torc__loop_post(rt->loops[0], &loop->ended_mail);
+	return 0;
+}
+
+/* --- threads --- */
+
+static void pin(const struct torc__loop *loop)
+{
+	cpu_set_t one;
+
+	if (loop->cpu < 0)
+		return;
+	CPU_ZERO(&one);
+	CPU_SET((size_t)loop->cpu, &one);
+	/* A core that has gone meanwhile is no reason to fail. */
+	(void)pthread_setaffinity_np(pthread_self(), sizeof(one), &one);
+}
+
+/* Tell that this loop is open, or why not, and wait for the others. Returns the first failure. */
+static int meet(struct torc__runtime *rt, int result)
+{
+	int failure;
+
+	pthread_mutex_lock(&rt->lock);
+	rt->opened++;
+	if (result < 0 && !rt->failure)
+		rt->failure = result;
+	pthread_cond_broadcast(&rt->changed);
+	while (rt->opened < rt->loop_count)
+		pthread_cond_wait(&rt->changed, &rt->lock);
+	failure = rt->failure;
+	pthread_mutex_unlock(&rt->lock);
+	return failure;
+}
+
+static void run_loop(struct torc__loop *loop, struct signals *signals)
+{
+	struct torc__runtime *rt = loop->runtime;
+	struct root root = { .loop = loop, .signals = signals };
+	struct torc__fiber *f;
+	int error = 0, opened;
+
+	pin(loop);
+	opened = torc__loop_open(loop, rt->options, rt->disabled);
+	f = opened < 0 ? NULL
+		       : torc__fiber_create(loop, loop->default_class, root_main, &root, &error);
+	if (f)
+		f->name = "root";
+	if (!meet(rt, opened < 0 ? opened : error))
+		torc__loop_run(loop);
+	if (opened == 0)
+		torc__loop_close(loop);
+}
+
+static void *thread_main(void *arg)
+{
+	run_loop(arg, NULL);
+	return NULL;
+}
+
+static int start_threads(struct torc__runtime *rt, int *ret_started)
+{
+	int i, r = 0;
+
+	for (i = 1; i < rt->loop_count && !r; i++)
+		r = pthread_create(&rt->loops[i]->thread, NULL, thread_main, rt->loops[i]);
+	*ret_started = r ? i - 1 : i;
+	if (r) {
+		/* Stand in for those that could not be started, so that the others stop waiting. */
+		pthread_mutex_lock(&rt->lock);
+		rt->opened += rt->loop_count - *ret_started;
+		rt->failure = -r;
+		pthread_mutex_unlock(&rt->lock);
+	}
+	return -r;
+}
+
+/* --- options --- */
+
+static int cores(int *cpus, int max)
+{
+	cpu_set_t set;
+	int n = 0;
+
+	if (sched_getaffinity(0, sizeof(set), &set) < 0)
+		return 0;
+	for (int i = 0; i < CPU_SETSIZE && n < max; i++)
+		if (CPU_ISSET((size_t)i, &set))
+			cpus[n++] = i;
+	return n;
+}
+
+static bool in_range(unsigned value, unsigned least, unsigned most)
+{
+	return !value || (value >= least && value <= most && !(value & (value - 1)));
+}
+
+static const char *bad_option(const struct torc_options *o)
+{
+	if (o->loops < TORC_LOOP_PER_CORE || o->loops > 256)
+		return "loops must be TORC_LOOP_PER_CORE or 0 .. 256";
+	if (torc__stack_class_of(o->stack_bytes) < 0)
+		return "stack_bytes must be at most 64 MiB";
+	if (!in_range(o->ring_entries, 8, 32768))
+		return "ring_entries must be a power of two, 8 .. 32768";
+	if (!in_range(o->recv_buffers, 8, 32768))
+		return "recv_buffers must be a power of two, 8 .. 32768";
+	return NULL;
+}
+
+static int explain(const char *what)
+{
+	fprintf(stderr, "torc: %s\n", what);
+	return -EINVAL;
+}
+
+static int read_disabled(uint32_t *ret_disabled)
+{
+	const char *unknown;
+
+	if (!torc__features_parse(getenv("TORC_DISABLE"), ret_disabled, &unknown))
+		return 0;
+	fprintf(stderr, "torc: TORC_DISABLE: unknown feature: %.*s\n", (int)strcspn(unknown, ","),
+		unknown);
+	return -EINVAL;
+}
+
+/* --- the runtime --- */
+
+static void add_stats(struct torc_stats *sum, const struct torc__loop *loop)
+{
+	sum->turns += loop->stats.turns;
+	sum->switches += loop->switches;
+	sum->spawns += loop->stats.spawns;
+	sum->enters += loop->ring.enters;
+	sum->sqes += loop->stats.sqes;
+	sum->cqes += loop->stats.cqes;
+	sum->overflows += loop->stats.overflows;
+	sum->wakes_sent += loop->stats.wakes_sent;
+	sum->mails += loop->stats.mails;
+	sum->fibers_peak += loop->stats.fibers_peak;
+	sum->idle_ns += loop->stats.idle_ns;
+}
+
+static void print_stats(const struct torc__runtime *rt)
+{
+	struct torc_stats s = { .turns = 0 };
+
+	for (int i = 0; i < rt->loop_count; i++)
+		add_stats(&s, rt->loops[i]);
+	printf("{\"loops\":%d,\"turns\":%llu,\"switches\":%llu,\"spawns\":%llu,\"enters\":%llu,"
+	       "\"sqes\":%llu,\"cqes\":%llu,\"overflows\":%llu,\"wakes_sent\":%llu,\"mails\":%llu,"
+	       "\"fibers_peak\":%llu,\"idle_ns\":%llu}\n",
+	       rt->loop_count, (unsigned long long)s.turns, (unsigned long long)s.switches,
+	       (unsigned long long)s.spawns, (unsigned long long)s.enters, (unsigned long long)s.sqes,
+	       (unsigned long long)s.cqes, (unsigned long long)s.overflows,
+	       (unsigned long long)s.wakes_sent, (unsigned long long)s.mails,
+	       (unsigned long long)s.fibers_peak, (unsigned long long)s.idle_ns);
+	fflush(stdout);
+}
+
+static void free_loops(struct torc__runtime *rt)
+{
+	for (int i = 0; rt->loops && i < rt->loop_count; i++)
+		free(rt->loops[i]);
+	free(rt->loops);
+}
+
+static int make_loops(struct torc__runtime *rt)
+{
+	int cpus[CPU_SETSIZE];
+	int n = cores(cpus, CPU_SETSIZE);
+	int wanted = rt->options->loops;
+
+	rt->loop_count = wanted == TORC_LOOP_PER_CORE ? n : wanted ? wanted : 1;
+	if (rt->loop_count < 1)
+		rt->loop_count = 1;
+	rt->loops = calloc((size_t)rt->loop_count, sizeof(*rt->loops));
+	if (!rt->loops)
+		return -ENOMEM;
+	for (int i = 0; i < rt->loop_count; i++) {
+		struct torc__loop *loop = aligned_alloc(64, (sizeof(*loop) + 63) & ~(size_t)63);
+
+		if (!loop)
+			return -ENOMEM;
+		memset(loop, 0, sizeof(*loop));
+		loop->runtime = rt;
+		loop->index = i;
+		loop->cpu = rt->loop_count > 1 && n && !rt->options->no_pin ? cpus[i % n] : -1;
+		rt->loops[i] = loop;
+	}
+	rt->roots_live = rt->loop_count;
+	return 0;
+}
+
+static int run_all(struct torc__runtime *rt, struct signals *signals)
+{
+	cpu_set_t before;
+	bool have_before = sched_getaffinity(0, sizeof(before), &before) == 0;
+	int started;
+
+	/* A failure is in rt->failure by then, and every loop sees it. */
+	(void)start_threads(rt, &started);
+	run_loop(rt->loops[0], signals);
+	for (int i = 1; i < started; i++)
+		pthread_join(rt->loops[i]->thread, NULL);
+	if (have_before)
+		(void)sched_setaffinity(0, sizeof(before), &before);
+	if (rt->failure)
+		torc__kernel_explain(rt->failure);
+	return rt->failure;
+}
+
+static int run(struct torc__runtime *rt)
+{
+	struct signals signals = { .runtime = rt };
+	const char *stats = getenv("TORC_STATS");
+	int r = make_loops(rt);
+
+	if (r < 0) {
+		fprintf(stderr, "torc: no memory for the loops\n");
+		goto out;
+	}
+	r = signals_open(&signals, rt->options);
+	if (r < 0) {
+		fprintf(stderr, "torc: signalfd: %s\n", strerror(-r));
+		goto out;
+	}
+	torc__overflow_install();
+	r = run_all(rt, &signals);
+	torc__overflow_remove();
+	signals_close(&signals);
+	if (!r && stats && !strcmp(stats, "1"))
+		print_stats(rt);
+out:
+	free_loops(rt);
+	return r < 0 ? r : rt->result;
+}
+
+int torc_run(const struct torc_options *options, torc_fn *fn, void *arg)
+{
+	static const struct torc_options defaults;
+	struct torc__runtime rt = { .options = options ? options : &defaults, .fn = fn, .arg = arg };
+	const char *bad = bad_option(rt.options);
+	int r;
+
+	if (bad)
+		return explain(bad);
+	if (read_disabled(&rt.disabled) < 0)
+		return -EINVAL;
+	if (torc_in_fiber() || atomic_exchange(&running, true)) {
+		fprintf(stderr, "torc: torc_run is already running in this process\n");
+		return -EBUSY;
+	}
+	pthread_mutex_init(&rt.lock, NULL);
+	pthread_cond_init(&rt.changed, NULL);
+	r = run(&rt);
+	pthread_cond_destroy(&rt.changed);
+	pthread_mutex_destroy(&rt.lock);
+	atomic_store(&running, false);
+	return r;
+}
+
+int torc_loop_index(void)
+{
+	return torc__self()->loop->index;
+}
+
+int torc_loop_count(void)
+{
+	return torc__self()->loop->runtime->loop_count;
+}

@@ -1,0 +1,189 @@
+#include <torc/core/scope.h>
+
+#include <errno.h>
+
+#include "core/internal/fiber.h"
+
+static uint64_t earlier(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
+/* limit_ns, timer_ns and status of a scope, from its own fields and its parent's. */
+static void derive(struct torc_scope *s)
+{
+	const struct torc_scope *p = s->parent;
+
+	s->timer_ns = s->cause ? TORC_NEVER : s->deadline_ns;
+	if (p)
+		s->timer_ns = earlier(s->timer_ns, p->timer_ns);
+	if (s->status) {
+		s->limit_ns = 0;
+		return;
+	}
+	s->limit_ns = s->deadline_ns;
+	if (p && !s->shield)
+		s->limit_ns = earlier(s->limit_ns, p->limit_ns);
+}
+
+/* Derive s and the scopes inside it anew. Chains are short; this is not on the path of a request. */
+static void derive_inward(struct torc_scope *outermost)
+{
+	struct torc_scope *done = outermost->parent;
+
+	while (done != outermost->fiber->scope) {
+		struct torc_scope *s = outermost->fiber->scope;
+
+		while (s->parent != done)
+			s = s->parent;
+		derive(s);
+		done = s;
+	}
+}
+
+void torc__scope_init_base(struct torc__fiber *f)
+{
+	f->base = (struct torc_scope){
+		.fiber = f,
+		.deadline_ns = TORC_NEVER,
+		.limit_ns = TORC_NEVER,
+		.timer_ns = TORC_NEVER,
+	};
+	f->scope = &f->base;
+}
+
+void torc__scope_push(struct torc__fiber *f, struct torc_scope *scope, uint64_t deadline_ns, bool shield)
+{
+	struct torc_scope *parent = f->scope;
+
+	*scope = (struct torc_scope){
+		.parent = parent,
+		.fiber = f,
+		.deadline_ns = deadline_ns,
+		.shield = shield,
+		.status = shield ? 0 : parent->status,
+	};
+	scope->timer_ns = earlier(deadline_ns, parent->timer_ns);
+	scope->limit_ns = shield ? deadline_ns : earlier(deadline_ns, parent->limit_ns);
+	f->scope = scope;
+}
+
+void torc__scope_pop(struct torc__fiber *f, struct torc_scope *scope)
+{
+	torc__check(f->scope == scope && scope != &f->base,
+		    "a scope is left by another fiber, or not in the reverse order of entering");
+	f->scope = scope->parent;
+}
+
+static uint64_t deadline_of(uint64_t timeout_ns)
+{
+	uint64_t deadline;
+
+	if (timeout_ns == TORC_NEVER || __builtin_add_overflow(torc_now_ns(), timeout_ns, &deadline))
+		return TORC_NEVER;
+	return deadline;
+}
+
+void torc_scope_enter(struct torc_scope *scope, uint64_t timeout_ns)
+{
+	/* A timeout of 0 has passed already, whatever the loop's clock says. */
+	torc__scope_push(torc__self(), scope, timeout_ns ? deadline_of(timeout_ns) : 0, false);
+}
+
+void torc_scope_enter_until(struct torc_scope *scope, uint64_t deadline_ns)
+{
+	torc__scope_push(torc__self(), scope, deadline_ns, false);
+}
+
+void torc_scope_enter_shield(struct torc_scope *scope, uint64_t timeout_ns)
+{
+	torc__scope_push(torc__self(), scope, timeout_ns ? deadline_of(timeout_ns) : 0, true);
+}
+
+int torc_scope_leave(struct torc_scope *scope)
+{
+	struct torc__fiber *f = torc__self();
+
+	torc__check(!scope->is_group, "a group is left with torc_group_wait");
+	torc__scope_pop(f, scope);
+	return scope->cause;
+}
+
+int torc_scope_status(void)
+{
+	return torc__scope_check(torc__self());
+}
+
+void torc_scope_set_deadline(struct torc_scope *scope, uint64_t deadline_ns)
+{
+	struct torc__fiber *f = scope->fiber;
+
+	scope->deadline_ns = deadline_ns;
+	derive_inward(scope);
+	/* A running fiber's timer is looked at when it parks. */
+	if (f->wait && f->scope->timer_ns < f->timer.at_ns)
+		torc__timer_set(&f->loop->timers, &f->timer, f->scope->timer_ns);
+}
+
+/*
+ * Mark what a cancellation of `scope` reaches in its own fiber: from it inward up to the first shield.
+ * Children of groups among these go onto `list`, which is returned. A flat work list, because trees of
+ * groups can be deeper than any stack.
+ */
+static struct torc__fiber *cancel_fiber(struct torc_scope *scope, int status, struct torc__fiber *list)
+{
+	struct torc__fiber *f = scope->fiber;
+	struct torc_scope *shield = NULL, *s;
+
+	for (s = f->scope; s != scope; s = s->parent)
+		if (s->shield)
+			shield = s;
+	for (s = shield ? shield->parent : f->scope;; s = s->parent) {
+		if (!s->status) {
+			s->status = status;
+			s->limit_ns = 0;
+			if (s->is_group)
+				list = torc__group_cancel_children((struct torc_group *)s, status, list);
+		}
+		if (s == scope)
+			break;
+	}
+	if (!shield && f->wait && f->wait->kind->cancel)
+		f->wait->kind->cancel(f->wait);
+	return list;
+}
+
+void torc__scope_cancel(struct torc_scope *scope, int status)
+{
+	struct torc__fiber *list;
+
+	if (!scope->cause)
+		scope->cause = status;
+	derive_inward(scope); /* its deadline no longer matters */
+	list = cancel_fiber(scope, status, NULL);
+	while (list) {
+		struct torc__fiber *f = list;
+
+		list = f->cancel_next;
+		list = cancel_fiber(&f->base, f->cancel_status, list);
+	}
+}
+
+void torc_scope_cancel(struct torc_scope *scope)
+{
+	torc__check(scope->fiber->loop == torc__loop(), "a scope is cancelled from another loop");
+	torc__scope_cancel(scope, -ECANCELED);
+}
+
+int torc__scope_expire(struct torc__fiber *f)
+{
+	struct torc_scope *s;
+	uint64_t now = f->loop->now_ns;
+
+	if (f->scope->timer_ns > now)
+		return f->scope->status;
+	for (s = f->scope; s; s = s->parent)
+		if (!s->cause && s->deadline_ns <= now)
+			torc__scope_cancel(s, -ETIMEDOUT);
+	return f->scope->status;
+}

@@ -1,0 +1,243 @@
+#include "core/internal/stack.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+
+#include "core/internal/compat.h"
+#include "core/internal/fiber.h"
+
+#define PAGE_BYTES ((size_t)4096)
+
+/* Free stacks that are kept whatever happens, per size class. */
+#define RESERVE 64
+
+/* Colours: the record and the first frames still share the top page (see docs/stacks.md). */
+#define COLOURS 16
+#define COLOUR_BYTES ((size_t)64)
+
+static size_t slot_bytes(const struct torc__slab *slab)
+{
+	return TORC__GUARD_BYTES + ((size_t)1 << slab->shift);
+}
+
+static char *slot_base(const struct torc__slab *slab, unsigned slot)
+{
+	return slab->base + slot * slot_bytes(slab);
+}
+
+int torc__stack_class_of(size_t bytes)
+{
+	unsigned class = 0;
+
+	if (!bytes)
+		bytes = TORC__STACK_DEFAULT_BYTES;
+	if (bytes > (size_t)1 << TORC__STACK_MAX_SHIFT)
+		return -EINVAL;
+	while ((size_t)1 << (class + TORC__STACK_MIN_SHIFT) < bytes)
+		class ++;
+	return (int)class;
+}
+
+void torc__stacks_init(struct torc__stacks *stacks, size_t record_bytes, bool no_guard_install)
+{
+	*stacks = (struct torc__stacks){
+		.record_bytes = (record_bytes + 63) & ~(size_t)63,
+		.no_guard_install = no_guard_install,
+	};
+}
+
+static void list_slab(struct torc__stack_class *class, struct torc__slab *slab)
+{
+	if (slab->listed)
+		return;
+	slab->listed = true;
+	slab->prev = NULL;
+	slab->next = class->slabs;
+	if (slab->next)
+		slab->next->prev = slab;
+	class->slabs = slab;
+}
+
+static void unlist_slab(struct torc__stack_class *class, struct torc__slab *slab)
+{
+	slab->listed = false;
+	if (slab->next)
+		slab->next->prev = slab->prev;
+	if (slab->prev)
+		slab->prev->next = slab->next;
+	else
+		class->slabs = slab->next;
+}
+
+static struct torc__slab *map_slab(struct torc__stacks *stacks, unsigned class_index)
+{
+	struct torc__slab *slab = calloc(1, sizeof(*slab));
+	size_t bytes;
+	void *base;
+
+	if (!slab)
+		return NULL;
+	slab->shift = (uint8_t)(class_index + TORC__STACK_MIN_SHIFT);
+	bytes = slot_bytes(slab) * TORC__SLAB_SLOTS;
+	base = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
+		    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK, -1, 0);
+	if (base == MAP_FAILED) {
+		free(slab);
+		return NULL;
+	}
+	/* A huge page would be resident as a whole for the one page that a parked fiber needs. */
+	madvise(base, bytes, MADV_NOHUGEPAGE);
+	slab->base = base;
+	slab->cold = ~UINT64_C(0);
+	stacks->mapped_bytes += bytes;
+	list_slab(&stacks->classes[class_index], slab);
+	return slab;
+}
+
+static void unmap_slab(struct torc__stacks *stacks, struct torc__slab *slab)
+{
+	size_t bytes = slot_bytes(slab) * TORC__SLAB_SLOTS;
+
+	unlist_slab(&stacks->classes[slab->shift - TORC__STACK_MIN_SHIFT], slab);
+	munmap(slab->base, bytes);
+	stacks->mapped_bytes -= bytes;
+	free(slab);
+}
+
+void torc__stacks_done(struct torc__stacks *stacks)
+{
+	for (unsigned i = 0; i < TORC__STACK_CLASSES; i++) {
+		struct torc__stack_class *class = &stacks->classes[i];
+
+		while (class->warm) {
+			struct torc__stack *stack = torc__stack_take_warm(stacks, i);
+
+			stack->slab->cold |= UINT64_C(1) << stack->slot;
+			list_slab(class, stack->slab);
+		}
+		while (class->slabs)
+			unmap_slab(stacks, class->slabs);
+	}
+}
+
+/* Put the guard in place. Returns whether the kernel could. */
+static bool guard(struct torc__stacks *stacks, struct torc__slab *slab, unsigned slot)
+{
+	char *base = slot_base(slab, slot);
+
+	if (slab->guarded >> slot & 1)
+		return true;
+	if (stacks->no_guard_install || madvise(base, TORC__GUARD_BYTES, MADV_GUARD_INSTALL) < 0) {
+		stacks->no_guard_install = true;
+		if (mprotect(base, TORC__GUARD_BYTES, PROT_NONE) < 0)
+			return false;
+	}
+	slab->guarded |= UINT64_C(1) << slot;
+	return true;
+}
+
+/* 64 consecutive slots take each colour four times, neighbours different ones. */
+static size_t colour(unsigned slot)
+{
+	return slot * 7 % COLOURS * COLOUR_BYTES;
+}
+
+void *torc__stack_take_cold(struct torc__stacks *stacks, unsigned class_index)
+{
+	struct torc__stack_class *class = &stacks->classes[class_index];
+	struct torc__slab *slab = class->slabs ? class->slabs : map_slab(stacks, class_index);
+	struct torc__fiber *record;
+	unsigned slot;
+
+	if (!slab)
+		return NULL;
+	slot = (unsigned)__builtin_ctzll(slab->cold);
+	slab->cold &= slab->cold - 1;
+	if (!slab->cold)
+		unlist_slab(class, slab);
+	record = (void *)(slot_base(slab, slot) + slot_bytes(slab) - colour(slot) -
+			  stacks->record_bytes);
+	record->stack = (struct torc__stack){
+		.slab = slab,
+		.bottom = slot_base(slab, slot) + TORC__GUARD_BYTES,
+		.slot = (uint8_t)slot,
+		.canary = !guard(stacks, slab, slot),
+	};
+	if (record->stack.canary)
+		*(uint64_t *)(void *)record->stack.bottom = TORC__CANARY;
+	return record;
+}
+
+/* Give back the memory of the slots in `mask`, run by run; the guards stay. */
+static void discard(struct torc__slab *slab, uint64_t mask)
+{
+	while (mask) {
+		unsigned slot = (unsigned)__builtin_ctzll(mask);
+
+		madvise(slot_base(slab, slot) + TORC__GUARD_BYTES, (size_t)1 << slab->shift,
+			MADV_DONTNEED);
+		mask &= mask - 1;
+	}
+}
+
+/* The warm stacks beyond the `keep` most recent become cold; their slabs are listed. */
+static void cool(struct torc__stacks *stacks, struct torc__stack_class *class, size_t keep)
+{
+	struct torc__stack **link = &class->warm;
+	struct torc__stack *stack;
+
+	for (size_t i = 0; i < keep; i++)
+		link = &(*link)->next_warm;
+	stack = *link;
+	*link = NULL;
+	stacks->warm_total -= class->warm_count - keep;
+	class->warm_count = keep;
+	for (; stack; stack = stack->next_warm) {
+		struct torc__slab *slab = stack->slab;
+
+		slab->cold |= UINT64_C(1) << stack->slot;
+		slab->trimmed |= UINT64_C(1) << stack->slot;
+		list_slab(class, slab);
+	}
+}
+
+static size_t surplus(const struct torc__stack_class *class)
+{
+	return class->warm_low > RESERVE ? class->warm_low - RESERVE : 0;
+}
+
+static void trim_class(struct torc__stacks *stacks, struct torc__stack_class *class)
+{
+	struct torc__slab *slab, *next;
+
+	if (surplus(class)) {
+		cool(stacks, class, class->warm_count - surplus(class));
+		for (slab = class->slabs; slab; slab = next) {
+			next = slab->next;
+			if (!slab->trimmed)
+				continue;
+			if (slab->cold == ~UINT64_C(0)) {
+				unmap_slab(stacks, slab);
+				continue;
+			}
+			discard(slab, slab->trimmed);
+			slab->trimmed = 0;
+		}
+	}
+	class->warm_low = class->warm_count;
+}
+
+void torc__stacks_trim(struct torc__stacks *stacks)
+{
+	for (unsigned i = 0; i < TORC__STACK_CLASSES; i++)
+		trim_class(stacks, &stacks->classes[i]);
+}
+
+bool torc__stacks_surplus(const struct torc__stacks *stacks)
+{
+	for (unsigned i = 0; i < TORC__STACK_CLASSES; i++)
+		if (stacks->classes[i].warm_count > RESERVE)
+			return true;
+	return false;
+}

@@ -1,0 +1,194 @@
+/*
+ * parse.h - the request head of HTTP/1.1, RFC 9112.
+ *
+ * A pure function from bytes to a struct of views.  It refuses whatever two parsers on one
+ * connection could read in two ways, because that is how requests are smuggled; the policy is
+ * enforced here, once, and nothing above has to look at Content-Length, Transfer-Encoding, Host,
+ * Connection or Expect again.
+ *
+ * Reading in steps: parse what has arrived; on 0, keep the bytes, and parse from the start again
+ * once torc__http_head_grew says so.  A verdict is stable: if a prefix is refused, every longer
+ * input is refused with the same status.
+ */
+#ifndef TORC_HTTP_INTERNAL_PARSE_H
+#define TORC_HTTP_INTERNAL_PARSE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <torc/core/slice.h>
+
+enum torc__http_method {
+	TORC__HTTP_GET,
+	TORC__HTTP_HEAD,
+	TORC__HTTP_POST,
+	TORC__HTTP_PUT,
+	TORC__HTTP_DELETE,
+	TORC__HTTP_CONNECT,
+	TORC__HTTP_OPTIONS,
+	TORC__HTTP_TRACE,
+	TORC__HTTP_PATCH,
+	TORC__HTTP_METHOD_UNKNOWN
+};
+
+/* RFC 9112 3.2 */
+enum torc__http_form {
+	TORC__HTTP_ORIGIN,
+	TORC__HTTP_ABSOLUTE,
+	TORC__HTTP_AUTHORITY,
+	TORC__HTTP_ASTERISK
+};
+
+/*
+ * X(token, name, its first character, its last but one): the two characters and the length are
+ * what the hash in parse.c sees.  At most 63 names, for the set in torc__http_head.  A new name
+ * whose slot is taken is a compile-time error (-Woverride-init); vary the factors then.
+ */
+/* clang-format off */
+#define TORC__HTTP_NAMES(X) \
+	X(HOST, "host", 'h', 's') \
+	X(CONNECTION, "connection", 'c', 'o') \
+	X(CONTENT_LENGTH, "content-length", 'c', 't') \
+	X(TRANSFER_ENCODING, "transfer-encoding", 't', 'n') \
+	X(EXPECT, "expect", 'e', 'c') \
+	X(UPGRADE, "upgrade", 'u', 'd') \
+	X(TE, "te", 't', 't') \
+	X(TRAILER, "trailer", 't', 'e') \
+	X(KEEP_ALIVE, "keep-alive", 'k', 'v') \
+	X(ACCEPT, "accept", 'a', 'p') \
+	X(ACCEPT_ENCODING, "accept-encoding", 'a', 'n') \
+	X(ACCEPT_LANGUAGE, "accept-language", 'a', 'g') \
+	X(AUTHORIZATION, "authorization", 'a', 'o') \
+	X(CACHE_CONTROL, "cache-control", 'c', 'o') \
+	X(CONTENT_ENCODING, "content-encoding", 'c', 'n') \
+	X(CONTENT_TYPE, "content-type", 'c', 'p') \
+	X(CONTENT_RANGE, "content-range", 'c', 'g') \
+	X(CONTENT_LANGUAGE, "content-language", 'c', 'g') \
+	X(CONTENT_LOCATION, "content-location", 'c', 'o') \
+	X(CONTENT_DISPOSITION, "content-disposition", 'c', 'o') \
+	X(COOKIE, "cookie", 'c', 'i') \
+	X(DATE, "date", 'd', 't') \
+	X(FORWARDED, "forwarded", 'f', 'e') \
+	X(IF_MATCH, "if-match", 'i', 'c') \
+	X(IF_MODIFIED_SINCE, "if-modified-since", 'i', 'c') \
+	X(IF_NONE_MATCH, "if-none-match", 'i', 'c') \
+	X(IF_RANGE, "if-range", 'i', 'g') \
+	X(IF_UNMODIFIED_SINCE, "if-unmodified-since", 'i', 'c') \
+	X(ORIGIN, "origin", 'o', 'i') \
+	X(PRAGMA, "pragma", 'p', 'm') \
+	X(PRIORITY, "priority", 'p', 't') \
+	X(RANGE, "range", 'r', 'g') \
+	X(REFERER, "referer", 'r', 'e') \
+	X(SEC_FETCH_SITE, "sec-fetch-site", 's', 't') \
+	X(SEC_FETCH_MODE, "sec-fetch-mode", 's', 'd') \
+	X(SEC_FETCH_DEST, "sec-fetch-dest", 's', 's') \
+	X(SEC_WEBSOCKET_KEY, "sec-websocket-key", 's', 'e') \
+	X(SEC_WEBSOCKET_VERSION, "sec-websocket-version", 's', 'o') \
+	X(SEC_WEBSOCKET_PROTOCOL, "sec-websocket-protocol", 's', 'o') \
+	X(SEC_WEBSOCKET_EXTENSIONS, "sec-websocket-extensions", 's', 'n') \
+	X(SEC_WEBSOCKET_ACCEPT, "sec-websocket-accept", 's', 'p') \
+	X(UPGRADE_INSECURE_REQUESTS, "upgrade-insecure-requests", 'u', 't') \
+	X(USER_AGENT, "user-agent", 'u', 'n') \
+	X(VIA, "via", 'v', 'i') \
+	X(X_FORWARDED_FOR, "x-forwarded-for", 'x', 'o') \
+	X(X_FORWARDED_PROTO, "x-forwarded-proto", 'x', 't') \
+	X(X_REQUEST_ID, "x-request-id", 'x', 'i') \
+	X(TRACEPARENT, "traceparent", 't', 'n') \
+	X(PROXY_AUTHORIZATION, "proxy-authorization", 'p', 'o') \
+	X(ACCESS_CONTROL_REQUEST_METHOD, "access-control-request-method", 'a', 'o') \
+	X(ACCESS_CONTROL_REQUEST_HEADERS, "access-control-request-headers", 'a', 'r') \
+	X(LAST_EVENT_ID, "last-event-id", 'l', 'i') \
+	X(SERVER, "server", 's', 'e') \
+	X(LOCATION, "location", 'l', 'o') \
+	X(SET_COOKIE, "set-cookie", 's', 'i') \
+	X(ETAG, "etag", 'e', 'a') \
+	X(LAST_MODIFIED, "last-modified", 'l', 'e') \
+	X(RETRY_AFTER, "retry-after", 'r', 'e') \
+	X(ALLOW, "allow", 'a', 'o') \
+	X(VARY, "vary", 'v', 'r') \
+	X(WWW_AUTHENTICATE, "www-authenticate", 'w', 't')
+/* clang-format on */
+
+enum torc__http_name {
+	TORC__HTTP_NAME_OTHER,
+#define TORC__HTTP_NAME_TOKEN(token, ...) TORC__HTTP_NAME_##token,
+	TORC__HTTP_NAMES(TORC__HTTP_NAME_TOKEN)
+#undef TORC__HTTP_NAME_TOKEN
+		TORC__HTTP_NAME_COUNT
+};
+
+struct torc__http_field {
+	struct torc_slice name;	 /* at least 1 byte, in the sender's spelling */
+	struct torc_slice value; /* without the white space around it; may be empty */
+	uint8_t known;		 /* enum torc__http_name */
+};
+
+struct torc__http_limits {
+	size_t line_bytes; /* longest request line, without its CRLF, or else 414 */
+	size_t head_bytes; /* longest head with its last CRLF, up to INT_MAX, or else 431 */
+	unsigned fields;   /* most field lines, or else 431 */
+};
+
+struct torc__http_head {
+	struct torc__http_field *fields; /* the caller's array */
+	unsigned field_capacity; /* its length; the smaller of this and limits.fields counts */
+
+	/* Everything below is written by the parser and valid only after success. */
+	unsigned field_count;
+	uint64_t known_set;	 /* bit n: the field with token n is there at least once */
+	uint64_t content_length; /* 0 .. INT64_MAX; 0 without has_length */
+	struct torc_slice method_name;
+	struct torc_slice target;    /* as sent */
+	struct torc_slice path;	     /* not decoded; "" for CONNECT, "*" for asterisk-form */
+	struct torc_slice query;     /* without the '?' */
+	struct torc_slice authority; /* the target's, else the Host field's; "" only in HTTP/1.0 */
+	enum torc__http_method method;
+	enum torc__http_form form;
+	uint8_t minor; /* HTTP/1.minor: 0 or 1 */
+	bool has_query;
+	bool has_length;
+	bool chunked;	      /* never together with has_length */
+	bool keep_alive;      /* the client wants the connection to persist */
+	bool expect_continue; /* never in HTTP/1.0 */
+	bool upgrade;	      /* Upgrade there, and named in Connection; never in HTTP/1.0 */
+};
+
+/*
+ * torc__http_parse_request - parse the request head at the start of @buf.
+ *
+ * Reads no byte outside buf[0 .. len].  The views in @h point into @buf, or to static strings.
+ *
+ * Returns     > 0   bytes of the head with its final empty line, and a leading one if there was
+ *             0     incomplete, and nothing wrong so far
+ *             -400  malformed, or ambiguous about where the message ends or for whom it is
+ *             -414  the request line exceeds its limit
+ *             -417  an expectation other than 100-continue
+ *             -431  too many fields, or too large a head
+ *             -501  the method is a token that the library does not know
+ *             -505  HTTP, but neither 1.0 nor 1.1
+ */
+int torc__http_parse_request(struct torc__http_head *h, const char *buf, size_t len,
+			     const struct torc__http_limits *lim);
+
+/*
+ * torc__http_head_grew - is it worth parsing again?
+ *
+ * After a result of 0 for the first @scanned bytes: true if the bytes that have come since end a
+ * line or reach a limit; else sets *@scanned to @len.  As the number of lines is limited,
+ * a head that arrives byte by byte costs a limited number of passes over it, not one per byte.
+ */
+bool torc__http_head_grew(const char *buf, size_t len, const struct torc__http_limits *lim,
+			  size_t *scanned);
+
+/* The token of a field name, which must be a valid one; letters may be in either case. */
+enum torc__http_name torc__http_name_find(const char *name, size_t len);
+
+/* The first field with this token, or NULL; at once if there is none. */
+const struct torc__http_field *torc__http_field_find(const struct torc__http_head *h,
+						     enum torc__http_name known);
+
+/* host [":" port] by RFC 3986 3.2.2, not empty, no userinfo, no ','; see parse.c for the rest. */
+bool torc__http_authority_valid(struct torc_slice authority, bool need_port);
+
+#endif

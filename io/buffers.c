@@ -1,0 +1,128 @@
+#include "io/internal/buffers.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+
+#include "core/internal/runtime.h"
+
+#define BUFFERS_DEFAULT 1024u
+
+/* Chunks of one size that are kept: 256 of the smallest, halved with each size. */
+#define CHUNKS_KEPT 256u
+
+static void destroy(void *data)
+{
+	struct torc__buffers *b = data;
+
+	for (unsigned i = 0; i < TORC__CHUNK_CLASSES; i++) {
+		while (b->chunks[i]) {
+			struct torc__chunk *next = b->chunks[i]->next;
+
+			free(b->chunks[i]);
+			b->chunks[i] = next;
+		}
+	}
+	if (b->ring)
+		munmap(b->ring, b->mapped_bytes);
+	free(b->meta);
+	free(b);
+}
+
+static int provide(struct torc__buffers *b)
+{
+	struct io_uring_buf_reg reg = {
+		.ring_addr = (uint64_t)(uintptr_t)b->ring,
+		.ring_entries = b->count,
+		.bgid = TORC__BUFFER_GROUP,
+	};
+	int r = b->loop->ring.kernel->provide(&b->loop->ring, &reg);
+
+	if (r < 0)
+		return r;
+	io_uring_buf_ring_init(b->ring);
+	for (unsigned i = 0; i < b->count; i++)
+		io_uring_buf_ring_add(b->ring, torc__buffer_data(b, (uint16_t)i), TORC__BUFFER_BYTES,
+				      (uint16_t)i, (int)b->count - 1, (int)i);
+	io_uring_buf_ring_advance(b->ring, (int)b->count);
+	b->available = b->count;
+	return 0;
+}
+
+/* The ring of entries, padded to a page, and the buffers behind it. */
+static int map(struct torc__buffers *b)
+{
+	size_t ring_bytes = (b->count * sizeof(struct io_uring_buf) + 4095) & ~(size_t)4095;
+	char *memory;
+
+	b->mapped_bytes = ring_bytes + (size_t)b->count * TORC__BUFFER_BYTES;
+	memory = mmap(NULL, b->mapped_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (memory == MAP_FAILED)
+		return -ENOMEM;
+	b->ring = (struct io_uring_buf_ring *)(void *)memory;
+	b->memory = memory + ring_bytes;
+	b->meta = calloc(b->count, sizeof(*b->meta));
+	return b->meta ? 0 : -ENOMEM;
+}
+
+static struct torc__buffers *create(struct torc__loop *loop)
+{
+	struct torc__buffers *b = calloc(1, sizeof(*b));
+	unsigned wanted = loop->runtime->options->recv_buffers;
+
+	if (!b)
+		return NULL;
+	b->loop = loop;
+	b->count = wanted ? wanted : BUFFERS_DEFAULT;
+	if (map(b) < 0 || provide(b) < 0) {
+		destroy(b);
+		return NULL;
+	}
+	loop->locals[TORC__LOCAL_BUFFERS] = (struct torc__local_slot){ b, destroy };
+	return b;
+}
+
+struct torc__buffers *torc__buffers(struct torc__loop *loop)
+{
+	struct torc__buffers *b = loop->locals[TORC__LOCAL_BUFFERS].data;
+
+	return b ? b : create(loop);
+}
+
+static unsigned chunk_class(size_t bytes)
+{
+	unsigned class = 0;
+
+	while ((size_t)TORC__CHUNK_MIN << class < bytes)
+		class ++;
+	return class;
+}
+
+char *torc__chunk_take(struct torc__buffers *b, size_t bytes, uint32_t *ret_capacity)
+{
+	unsigned class = chunk_class(bytes);
+	struct torc__chunk *chunk = b->chunks[class];
+
+	*ret_capacity = TORC__CHUNK_MIN << class;
+	if (!chunk)
+		return malloc(*ret_capacity);
+	b->chunks[class] = chunk->next;
+	b->chunk_count[class]--;
+	return (char *)chunk;
+}
+
+void torc__chunk_give(struct torc__buffers *b, char *chunk, uint32_t capacity)
+{
+	unsigned class = chunk_class(capacity);
+	struct torc__chunk *free_chunk = (struct torc__chunk *)(void *)chunk;
+
+	if (!chunk)
+		return;
+	if (b->chunk_count[class] >= CHUNKS_KEPT >> class) {
+		free(chunk);
+		return;
+	}
+	free_chunk->next = b->chunks[class];
+	b->chunks[class] = free_chunk;
+	b->chunk_count[class]++;
+}

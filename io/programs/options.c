@@ -1,0 +1,146 @@
+#include "io/programs/options.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include <torc/core/api.h>
+#include <torc/core/run.h>
+
+static void help(const struct program *p)
+{
+	printf("Usage: %s [OPTION]...\n%s\n\n"
+	       "  --listen ADDR   HOST:PORT, tcp://HOST:PORT, [::]:PORT or unix:/path; repeatable\n"
+	       "                  (default %s)\n"
+	       "  --loops N       event loops, each a thread on a core (default: one per core)\n",
+	       p->name, p->what, p->default_address);
+	if (p->serves_files)
+		printf("  --root DIR      serve the files of a directory\n");
+	printf("  --quiet         print errors only\n"
+	       "  --help          this text\n"
+	       "  --version       the version\n");
+}
+
+static int wrong(const struct program *p, const char *what, const char *value)
+{
+	fprintf(stderr, "%s: %s%s%s; try --help\n", p->name, what, value ? ": " : "", value ? value : "");
+	return 2;
+}
+
+static int set_loops(struct program *p, const char *text)
+{
+	char *end;
+	long n;
+
+	errno = 0;
+	n = strtol(text, &end, 10);
+	if (errno || *end || end == text || n < 1 || n > 256)
+		return wrong(p, "--loops takes a number from 1 to 256, not", text);
+	p->loops = (int)n;
+	return -1;
+}
+
+static int add_address(struct program *p, const char *text)
+{
+	if (p->address_count == PROGRAM_ADDRESSES_MAX)
+		return wrong(p, "too many --listen", NULL);
+	p->addresses[p->address_count++] = text;
+	return -1;
+}
+
+static int set_root(struct program *p, const char *path)
+{
+	struct stat st;
+
+	if (stat(path, &st) < 0) {
+		fprintf(stderr, "%s: --root %s: %s\n", p->name, path, strerror(errno));
+		return 2;
+	}
+	if (!S_ISDIR(st.st_mode)) {
+		fprintf(stderr, "%s: --root %s: not a directory\n", p->name, path);
+		return 2;
+	}
+	p->root = path;
+	return -1;
+}
+
+static int take(struct program *p, int option, char **argv)
+{
+	switch (option) {
+	case 'l':
+		return add_address(p, optarg);
+	case 'n':
+		return set_loops(p, optarg);
+	case 'r':
+		return p->serves_files ? set_root(p, optarg) : wrong(p, "unknown option", "--root");
+	case 'q':
+		p->quiet = true;
+		return -1;
+	case 'h':
+		help(p);
+		return 0;
+	case 'v':
+		printf("%s %s\n", p->name, TORC_VERSION);
+		return 0;
+	case ':':
+		return wrong(p, "option needs a value", argv[optind - 1]);
+	default:
+		return wrong(p, "unknown option", argv[optind - 1]);
+	}
+}
+
+int program_parse(struct program *p, int argc, char **argv)
+{
+	static const struct option options[] = {
+		{ "listen", required_argument, NULL, 'l' }, { "loops", required_argument, NULL, 'n' },
+		{ "root", required_argument, NULL, 'r' },   { "quiet", no_argument, NULL, 'q' },
+		{ "help", no_argument, NULL, 'h' },	    { "version", no_argument, NULL, 'v' },
+		{ NULL, 0, NULL, 0 },
+	};
+	int option;
+
+	p->loops = TORC_LOOP_PER_CORE;
+	while ((option = getopt_long(argc, argv, ":", options, NULL)) != -1) {
+		int status = take(p, option, argv);
+
+		if (status >= 0)
+			return status;
+	}
+	if (optind < argc)
+		return wrong(p, "unexpected argument", argv[optind]);
+	if (!p->address_count)
+		p->addresses[p->address_count++] = p->default_address;
+	return -1;
+}
+
+void program_on_listen(const struct program *p, const char *address)
+{
+	if (p->quiet)
+		return;
+	fprintf(stderr, "%s: listening on %s\n", p->name, address);
+}
+
+void program_on_error(const struct program *p, const char *address, int error)
+{
+	const char *why = strerror(-error);
+
+	if (error == -EINVAL)
+		why = "not an address; HOST:PORT with a numeric HOST or localhost, or unix:/path";
+	fprintf(stderr, "%s: cannot listen on %s: %s\n", p->name, address, why);
+}
+
+int program_end(const struct program *p, int result, unsigned long long connections,
+		unsigned long long requests, const char *unit)
+{
+	if (result == -EINVAL)
+		return 2;
+	if (result < 0)
+		return 1;
+	if (!p->quiet)
+		fprintf(stderr, "%s: stopped after %llu connections, %llu %s\n", p->name, connections,
+			requests, unit);
+	return 0;
+}

@@ -1,0 +1,38 @@
+/*
+ * io/programs/options.h - the command line that torc-echo and torc-httpd share.
+ */
+#ifndef TORC_IO_PROGRAMS_OPTIONS_H
+#define TORC_IO_PROGRAMS_OPTIONS_H
+
+#include <stdbool.h>
+
+#define PROGRAM_ADDRESSES_MAX 64
+
+struct program {
+	const char *name;	 /* "torc-echo" */
+	const char *what;	 /* one line for --help */
+	const char *default_address;
+	bool serves_files;	 /* --root is known */
+
+	const char *addresses[PROGRAM_ADDRESSES_MAX + 1];
+	int address_count;
+	int loops;
+	bool quiet;
+	const char *root;
+};
+
+/*
+ * Read the command line. Returns -1: go on; otherwise the exit status: 0 after --help and --version, 2
+ * after one line on standard error about what is wrong.
+ */
+int program_parse(struct program *p, int argc, char **argv);
+
+/* For torc_serve_with, with the program as its arg behind the first member of the server's own. */
+void program_on_listen(const struct program *p, const char *address);
+void program_on_error(const struct program *p, const char *address, int error);
+
+/* The last line: "torc-echo: served N connections, ...". Returns the exit status for result. */
+int program_end(const struct program *p, int result, unsigned long long connections,
+		unsigned long long requests, const char *unit);
+
+#endif

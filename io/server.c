@@ -1,0 +1,398 @@
+#include <torc/io/server.h>
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <torc/core/group.h>
+#include <torc/core/run.h>
+#include <torc/io/socket.h>
+
+#include "core/internal/fiber.h"
+
+/*
+ * The fibers of a server:
+ *
+ *	the caller of torc_serve
+ *	  group: one "server" fiber per loop
+ *	    group: one "acceptor" per address; a cancellation ends these
+ *	    shield, whose deadline is the grace period once draining
+ *	      group: one fiber per connection; the acceptors spawn into it
+ */
+
+#define GRACE_NS TORC_SECONDS(5)
+#define CONNECTIONS_MAX 1048576
+
+struct server {
+	const struct torc_serve_options *options;
+	size_t address_count;
+	struct torc_listener *first; /* [address_count] loop 0's: the others listen where these do */
+};
+
+struct connection {
+	struct torc_stream stream;
+	struct connection *next, **link;
+	struct torc__fiber *fiber;
+};
+
+/* One loop's part. */
+struct station {
+	struct server *server;
+	struct torc_listener *listeners; /* [address_count] */
+	struct torc_group *connections;
+	struct connection *live;
+	size_t live_count;
+	struct torc__wait *waiter; /* an acceptor that waits for a connection to end */
+	bool draining;
+};
+
+struct arrival {
+	struct station *station;
+	int fd;
+};
+
+struct acceptor {
+	struct station *station;
+	struct torc_listener *listener;
+	struct torc_task task;
+};
+
+static void link_connection(struct station *st, struct connection *c)
+{
+	c->next = st->live;
+	c->link = &st->live;
+	if (c->next)
+		c->next->link = &c->next;
+	st->live = c;
+}
+
+static void unlink_connection(struct connection *c)
+{
+	*c->link = c->next;
+	if (c->next)
+		c->next->link = c->link;
+}
+
+static void wake_acceptor(struct station *st)
+{
+	struct torc__wait *wait = st->waiter;
+
+	st->waiter = NULL;
+	if (wait)
+		torc__ready(wait->fiber);
+}
+
+static void end_connection(struct station *st)
+{
+	st->live_count--;
+	wake_acceptor(st);
+}
+
+static int connection_main(void *arg)
+{
+	struct station *st = ((struct arrival *)arg)->station;
+	struct connection c;
+	int r, fd = ((struct arrival *)arg)->fd;
+
+	free(arg);
+	if (torc_stream_open(&c.stream, fd) < 0) {
+		torc_close(fd);
+		end_connection(st);
+		return -ENOMEM;
+	}
+	c.fiber = torc__self();
+	c.stream.draining = &st->draining;
+	link_connection(st, &c);
+	r = st->server->options->handler(&c.stream, st->server->options->arg);
+	unlink_connection(&c);
+	torc_stream_close(&c.stream);
+	end_connection(st);
+	return r;
+}
+
+static int start_connection(struct station *st, int fd)
+{
+	const struct torc_serve_options *o = st->server->options;
+	struct torc_spawn_options spawn = {
+		.name = o->name ? o->name : "connection",
+		.stack_bytes = o->stack_bytes,
+	};
+	struct arrival *a = malloc(sizeof(*a));
+	int r = -ENOMEM;
+
+	if (a) {
+		*a = (struct arrival){ st, fd };
+		r = torc_group_spawn_with(st->connections, &spawn, connection_main, a);
+	}
+	if (r < 0) {
+		free(a);
+		torc_close(fd);
+		return r;
+	}
+	st->live_count++;
+	return 0;
+}
+
+struct room_wait {
+	struct torc__wait wait; /* first */
+	struct station *station;
+	int status;
+};
+
+static void cancel_room(struct torc__wait *wait)
+{
+	struct room_wait *w = (struct room_wait *)wait;
+
+	w->station->waiter = NULL;
+	w->status = wait->fiber->scope->status;
+	torc__ready(wait->fiber);
+}
+
+static const struct torc__wait_kind room_kind = { "room for a connection", cancel_room };
+
+/* Until the loop has fewer connections than it may have. */
+static int await_room(struct station *st)
+{
+	const struct torc_serve_options *o = st->server->options;
+	size_t most = o->connections_max ? o->connections_max : CONNECTIONS_MAX;
+
+	while (st->live_count >= most) {
+		struct room_wait wait = { .station = st };
+
+		if (st->waiter) { /* another address's acceptor waits already: look again later */
+			int r = torc_sleep(TORC_MS(10));
+
+			if (r < 0)
+				return r;
+			continue;
+		}
+		st->waiter = &wait.wait;
+		torc__park(torc__self(), &wait.wait, &room_kind);
+		if (wait.status)
+			return wait.status;
+	}
+	return 0;
+}
+
+static int acceptor_main(void *arg)
+{
+	struct acceptor *a = arg;
+
+	for (;;) {
+		int r = await_room(a->station);
+
+		if (!r)
+			r = torc_accept(a->listener);
+		if (r < 0)
+			return r;
+		r = start_connection(a->station, r);
+		/* Out of memory: wait for better times; the peer sees its connection closed. */
+		if (r < 0)
+			r = torc_sleep(TORC_MS(50));
+		if (r < 0)
+			return r;
+	}
+}
+
+static int spawn_acceptors(struct station *st, struct torc_group *group, struct acceptor *acceptors)
+{
+	for (size_t i = 0; i < st->server->address_count; i++) {
+		struct acceptor *a = &acceptors[i];
+		struct torc_spawn_options o = { .name = "acceptor", .task = &a->task };
+		int r;
+
+		a->station = st;
+		a->listener = &st->listeners[i];
+		r = torc_group_spawn_with(group, &o, acceptor_main, a);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+static void cancel_idle(struct station *st)
+{
+	for (struct connection *c = st->live; c; c = c->next)
+		if (!c->stream.busy && c->stream.rx_wait)
+			torc__scope_cancel(&c->fiber->base, -ECANCELED);
+}
+
+static uint64_t grace_end(const struct torc_serve_options *o)
+{
+	uint64_t grace = o->grace_ns ? o->grace_ns : GRACE_NS, end;
+
+	return __builtin_add_overflow(torc_now_ns(), grace, &end) ? TORC_NEVER : end;
+}
+
+/* Inside the shield: the acceptors end by the cancellation, the connections by what follows from it. */
+static int accept_and_drain(struct station *st, struct torc_group *group, struct torc_scope *shield,
+			    struct acceptor *acceptors)
+{
+	struct torc_group connections;
+	int r;
+
+	torc_group_enter_supervisor(&connections);
+	st->connections = &connections;
+	r = spawn_acceptors(st, group, acceptors);
+	if (r < 0)
+		torc_group_cancel(group);
+	for (size_t i = 0; i < st->server->address_count; i++)
+		if (acceptors[i].station)
+			torc_task_join(&acceptors[i].task);
+	st->draining = true;
+	cancel_idle(st);
+	torc_scope_set_deadline(shield, grace_end(st->server->options));
+	torc_group_wait(&connections);
+	return r;
+}
+
+static int serve_here(struct station *st)
+{
+	struct acceptor *acceptors = calloc(st->server->address_count, sizeof(*acceptors));
+	struct torc_scope shield;
+	struct torc_group group;
+	int r, result;
+
+	if (!acceptors)
+		return -ENOMEM;
+	torc_group_enter(&group);
+	torc_scope_enter_shield(&shield, TORC_NEVER);
+	r = accept_and_drain(st, &group, &shield, acceptors);
+	torc_scope_leave(&shield);
+	result = torc_group_wait(&group);
+	free(acceptors);
+	return r < 0 ? r : result;
+}
+
+/* --- listeners --- */
+
+static bool is_unix(const char *address)
+{
+	return !strncmp(address, "unix:", 5);
+}
+
+/* SO_REUSEPORT would let two servers share a port without either knowing. */
+static int probe(const char *address)
+{
+	struct torc_listener l;
+	int r = torc_listen(&l, address, NULL);
+
+	if (r < 0)
+		return r;
+	close(l.fd);
+	return 0;
+}
+
+static void fail(const struct torc_serve_options *o, const char *address, int error)
+{
+	if (o->on_error)
+		o->on_error(address, error, o->arg);
+}
+
+static int listen_first(struct server *sv, size_t i)
+{
+	const char *address = sv->options->addresses[i];
+	bool several = torc_loop_count() > 1 && !is_unix(address);
+	struct torc_listen_options o = { .reuse_port = several };
+	int r = several ? probe(address) : 0;
+
+	if (!r)
+		r = torc_listen(&sv->first[i], address, &o);
+	if (r < 0)
+		fail(sv->options, address, r);
+	return r;
+}
+
+/* Listen where loop 0 does: on its own socket with the same port, or on the same Unix socket. */
+static int listen_too(struct torc_listener *l, const struct torc_listener *first)
+{
+	struct torc_listen_options o = { .reuse_port = true };
+
+	if (is_unix(first->address))
+		o.share_fd = first->fd;
+	return torc_listen(l, first->address, &o);
+}
+
+static void close_all(struct torc_listener *listeners, size_t count)
+{
+	while (count)
+		torc_listener_close(&listeners[--count]);
+}
+
+static int station_main(void *arg)
+{
+	struct server *sv = arg;
+	struct station st = { .server = sv };
+	size_t n = 0;
+	int r = 0;
+
+	if (torc_loop_index() == 0) {
+		st.listeners = sv->first;
+		return serve_here(&st);
+	}
+	st.listeners = calloc(sv->address_count, sizeof(*st.listeners));
+	if (!st.listeners)
+		return -ENOMEM;
+	for (; n < sv->address_count && !r; n += !r)
+		r = listen_too(&st.listeners[n], &sv->first[n]);
+	if (r < 0)
+		fail(sv->options, sv->first[n].address, r);
+	else
+		r = serve_here(&st);
+	close_all(st.listeners, n);
+	free(st.listeners);
+	return r;
+}
+
+static int serve_everywhere(struct server *sv)
+{
+	struct torc_group group;
+	int r = 0;
+
+	for (size_t i = 0; sv->options->on_listen && i < sv->address_count; i++)
+		sv->options->on_listen(sv->first[i].address, sv->options->arg);
+	torc_group_enter(&group);
+	for (int i = 0; i < torc_loop_count() && !r; i++) {
+		struct torc_spawn_options o = { .name = "server", .loop = TORC_ON_LOOP(i) };
+
+		r = torc_group_spawn_with(&group, &o, station_main, sv);
+	}
+	if (r < 0)
+		torc_group_cancel(&group);
+	else
+		return torc_group_wait(&group);
+	torc_group_wait(&group);
+	return r;
+}
+
+int torc_serve_with(const struct torc_serve_options *options)
+{
+	struct server sv = { .options = options };
+	size_t n = 0;
+	int r = 0;
+
+	while (options->addresses[sv.address_count])
+		sv.address_count++;
+	sv.first = calloc(sv.address_count + 1, sizeof(*sv.first));
+	if (!sv.first)
+		return -ENOMEM;
+	for (; n < sv.address_count && !r; n += !r)
+		r = listen_first(&sv, n);
+	if (!r)
+		r = serve_everywhere(&sv);
+	close_all(sv.first, n);
+	free(sv.first);
+	return r == -ECANCELED ? 0 : r;
+}
+
+int torc_serve(const char *address, torc_serve_fn *handler, void *arg)
+{
+	const char *const addresses[] = { address, NULL };
+
+	return torc_serve_with(&(struct torc_serve_options){
+		.addresses = addresses,
+		.handler = handler,
+		.arg = arg,
+	});
+}

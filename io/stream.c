@@ -1,0 +1,608 @@
+#include <torc/io/stream.h>
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <torc/io/socket.h>
+
+#include "core/internal/fiber.h"
+#include "io/internal/buffers.h"
+
+/* Received buffers a stream may hold before it stops receiving. */
+#define RX_HIGH 32
+
+/* Bytes that may wait to be sent, and from where on the caller's memory is sent as it is. */
+#define TX_HIGH 65536u
+#define TX_DIRECT 16384u
+
+_Static_assert(sizeof(struct torc__stream_work) == sizeof(struct torc__turn_work), "one layout");
+_Static_assert(offsetof(struct torc__stream_work, run) == offsetof(struct torc__turn_work, run), "same");
+_Static_assert(offsetof(struct torc__stream_work, queued) == offsetof(struct torc__turn_work, queued),
+	       "same");
+
+static void defer(struct torc_stream *s)
+{
+	torc__turn_defer(s->buffers->loop, (struct torc__turn_work *)(void *)&s->work);
+}
+
+/* --- waiting: nothing of it is in the kernel, so a cancelled wait has no effect and is at once --- */
+
+struct stream_wait {
+	struct torc__wait wait; /* first */
+	struct torc__wait **slot;
+	int status;
+};
+
+static void cancel_wait(struct torc__wait *wait)
+{
+	struct stream_wait *w = (struct stream_wait *)wait;
+
+	*w->slot = NULL;
+	w->status = wait->fiber->scope->status;
+	torc__ready(wait->fiber);
+}
+
+static const struct torc__wait_kind rx_kind = { "stream read", cancel_wait };
+static const struct torc__wait_kind tx_kind = { "stream write", cancel_wait };
+static const struct torc__wait_kind close_kind = { "stream close", NULL };
+
+static int wait_on(struct torc__wait **slot, const struct torc__wait_kind *kind)
+{
+	struct torc__fiber *f = torc__self();
+	struct stream_wait wait = { .slot = slot };
+
+	torc__check(!*slot, "two fibers read, or two write, the same stream");
+	*slot = &wait.wait;
+	torc__park(f, &wait.wait, kind);
+	return wait.status;
+}
+
+static void wake(struct torc__wait **slot)
+{
+	struct torc__wait *wait = *slot;
+
+	if (!wait)
+		return;
+	*slot = NULL;
+	torc__ready(wait->fiber);
+}
+
+/* --- receiving --- */
+
+static struct torc_stream *of_rx(struct torc_op *op)
+{
+	return (struct torc_stream *)(void *)((char *)op - offsetof(struct torc_stream, rx));
+}
+
+static void append_buffer(struct torc_stream *s, uint16_t id, uint32_t len)
+{
+	struct torc__buffers *b = s->buffers;
+
+	b->available--;
+	b->meta[id].len = len;
+	if (s->rx_count++)
+		b->meta[s->rx_last].next = id;
+	else
+		s->rx_first = id;
+	s->rx_last = id;
+	if (s->rx_count >= RX_HIGH)
+		defer(s);
+}
+
+static void on_rx(struct torc_op *op, int res, unsigned cqe_flags)
+{
+	struct torc_stream *s = of_rx(op);
+
+	if (res > 0 && cqe_flags & IORING_CQE_F_BUFFER)
+		append_buffer(s, (uint16_t)(cqe_flags >> IORING_CQE_BUFFER_SHIFT), (uint32_t)res);
+	else if (res > 0)
+		s->spill_len += (uint32_t)res;
+	else if (res == 0)
+		s->rx_eof = true;
+	else if (res == -ENOBUFS)
+		s->buffers->available = 0;
+	else if (res != -ECANCELED && res != -EINTR && res != -EAGAIN)
+		s->rx_error = res;
+	wake(&s->rx_wait);
+}
+
+static void drop_spill(struct torc_stream *s)
+{
+	torc__chunk_give(s->buffers, s->spill, s->spill_capacity);
+	s->spill = NULL;
+	s->spill_capacity = s->spill_offset = s->spill_len = 0;
+}
+
+/* Room for `more` bytes behind what the spill holds. */
+static int grow_spill(struct torc_stream *s, size_t more)
+{
+	uint32_t capacity;
+	char *chunk;
+
+	if (s->spill && s->spill_offset + s->spill_len + more <= s->spill_capacity)
+		return 0;
+	chunk = torc__chunk_take(s->buffers, s->spill_len + more, &capacity);
+	if (!chunk)
+		return -ENOMEM;
+	if (s->spill_len)
+		memcpy(chunk, s->spill + s->spill_offset, s->spill_len);
+	torc__chunk_give(s->buffers, s->spill, s->spill_capacity);
+	s->spill = chunk;
+	s->spill_capacity = capacity;
+	s->spill_offset = 0;
+	return 0;
+}
+
+static void drop_first_buffer(struct torc_stream *s)
+{
+	uint16_t id = s->rx_first;
+
+	s->rx_first = s->buffers->meta[id].next;
+	s->rx_count--;
+	s->rx_offset = 0;
+	torc__buffer_give(s->buffers, id);
+}
+
+/* Move every received buffer to the end of the spill. */
+static int gather(struct torc_stream *s)
+{
+	while (s->rx_count) {
+		uint32_t len = s->buffers->meta[s->rx_first].len - s->rx_offset;
+		int r = grow_spill(s, len);
+
+		if (r < 0)
+			return r;
+		memcpy(s->spill + s->spill_offset + s->spill_len,
+		       torc__buffer_data(s->buffers, s->rx_first) + s->rx_offset, len);
+		s->spill_len += len;
+		drop_first_buffer(s);
+	}
+	return 0;
+}
+
+/* Receive into the loop's shared buffers, which are picked when data is there. */
+static void arm_shared(struct torc_stream *s)
+{
+	struct io_uring_sqe *sqe = torc_op_start(&s->rx, on_rx);
+
+	if (s->buffers->loop->ring.disabled & TORC__RECV_MULTISHOT)
+		io_uring_prep_recv(sqe, s->fd, NULL, 0, 0);
+	else
+		io_uring_prep_recv_multishot(sqe, s->fd, NULL, 0, 0);
+	sqe->flags |= IOSQE_BUFFER_SELECT;
+	sqe->buf_group = TORC__BUFFER_GROUP;
+}
+
+/* The shared ones are all in use: a buffer of our own, so that slow readers elsewhere do not starve us. */
+static int arm_private(struct torc_stream *s)
+{
+	struct io_uring_sqe *sqe;
+	int r = gather(s); /* the spill comes first: what arrived earlier has to be in it */
+
+	if (!r)
+		r = grow_spill(s, TORC__BUFFER_BYTES);
+	if (r < 0)
+		return r;
+	sqe = torc_op_start(&s->rx, on_rx);
+	io_uring_prep_recv(sqe, s->fd, s->spill + s->spill_offset + s->spill_len,
+			   s->spill_capacity - s->spill_offset - s->spill_len, 0);
+	s->rx_private = true;
+	return 0;
+}
+
+static int arm(struct torc_stream *s)
+{
+	if (torc_op_pending(&s->rx))
+		return 0;
+	s->rx_private = false;
+	if (s->buffers->available)
+		arm_shared(s);
+	else
+		return arm_private(s);
+	return 0;
+}
+
+static bool must_drain(const struct torc_stream *s)
+{
+	return s->draining && *s->draining && !s->busy;
+}
+
+/* Wait until something has changed on the receiving side. */
+static int await_rx(struct torc_stream *s)
+{
+	int r;
+
+	if (must_drain(s))
+		return -ECANCELED;
+	r = arm(s);
+	return r < 0 ? r : wait_on(&s->rx_wait, &rx_kind);
+}
+
+static int show(struct torc_stream *s, struct torc_slice *ret_view)
+{
+	if (s->spill_len) {
+		*ret_view = (struct torc_slice){ s->spill + s->spill_offset, s->spill_len };
+		return 1;
+	}
+	if (s->rx_count) {
+		struct torc__buffers *b = s->buffers;
+
+		*ret_view = (struct torc_slice){ torc__buffer_data(b, s->rx_first) + s->rx_offset,
+						 b->meta[s->rx_first].len - s->rx_offset };
+		return 1;
+	}
+	return 0;
+}
+
+int torc_stream_peek(struct torc_stream *s, struct torc_slice *ret_view)
+{
+	for (;;) {
+		int r = torc__scope_check(torc__self());
+
+		if (r < 0)
+			return r;
+		if (show(s, ret_view))
+			return 1;
+		if (s->rx_error)
+			return s->rx_error;
+		if (s->rx_eof)
+			return 0;
+		r = await_rx(s);
+		if (r < 0)
+			return r;
+	}
+}
+
+static size_t consume_spill(struct torc_stream *s, size_t n)
+{
+	size_t part = n < s->spill_len ? n : s->spill_len;
+
+	if (!part)
+		return 0;
+	s->spill_offset += (uint32_t)part;
+	s->spill_len -= (uint32_t)part;
+	/* The kernel may be writing behind what was consumed. */
+	if (!s->spill_len && !(s->rx_private && torc_op_pending(&s->rx)))
+		drop_spill(s);
+	return part;
+}
+
+void torc_stream_consume(struct torc_stream *s, size_t n)
+{
+	n -= consume_spill(s, n);
+	while (n) {
+		uint32_t left;
+
+		torc__check(s->rx_count != 0, "more bytes were consumed than were shown");
+		left = s->buffers->meta[s->rx_first].len - s->rx_offset;
+		if (n < left) {
+			s->rx_offset += (uint32_t)n;
+			return;
+		}
+		n -= left;
+		drop_first_buffer(s);
+	}
+}
+
+static size_t contiguous(const struct torc_stream *s)
+{
+	if (s->spill_len)
+		return s->spill_len;
+	return s->rx_count ? s->buffers->meta[s->rx_first].len - s->rx_offset : 0;
+}
+
+int torc_stream_fill(struct torc_stream *s, size_t least, struct torc_slice *ret_view)
+{
+	if (least > TORC_STREAM_VIEW_MAX)
+		return -EMSGSIZE;
+	for (;;) {
+		int r = torc__scope_check(torc__self());
+
+		/* While the kernel writes into the spill it must stay where it is. */
+		if (!r && contiguous(s) < least && !(s->rx_private && torc_op_pending(&s->rx)))
+			r = s->spill_len || s->rx_count > 1 ? gather(s) : 0;
+		if (r < 0)
+			return r;
+		if (contiguous(s) >= least)
+			return show(s, ret_view);
+		if (s->rx_error)
+			return s->rx_error;
+		if (s->rx_eof) {
+			*ret_view = (struct torc_slice){ NULL, 0 };
+			show(s, ret_view);
+			return 0;
+		}
+		r = await_rx(s);
+		if (r < 0)
+			return r;
+	}
+}
+
+int torc_stream_read(struct torc_stream *s, void *buf, size_t len)
+{
+	struct torc_slice view;
+	int r = torc_stream_peek(s, &view);
+
+	if (r <= 0)
+		return r;
+	if (len > view.len)
+		len = view.len;
+	memcpy(buf, view.data, len);
+	torc_stream_consume(s, len);
+	return (int)len;
+}
+
+int torc_stream_read_exact(struct torc_stream *s, void *buf, size_t len)
+{
+	char *p = buf;
+
+	while (len) {
+		int r = torc_stream_read(s, p, len);
+
+		if (r <= 0)
+			return r ? r : -EPIPE;
+		p += r;
+		len -= (size_t)r;
+	}
+	return 0;
+}
+
+int torc_stream_read_until(struct torc_stream *s, char delimiter, size_t limit,
+			   struct torc_slice *ret_view)
+{
+	size_t looked = 0;
+
+	for (;;) {
+		const char *found;
+		size_t len;
+		int r = torc_stream_fill(s, looked + 1, ret_view);
+
+		if (r <= 0)
+			return r;
+		len = ret_view->len < limit ? ret_view->len : limit;
+		found = memchr(ret_view->data + looked, delimiter, len - looked);
+		if (found) {
+			ret_view->len = (size_t)(found - ret_view->data) + 1;
+			return 1;
+		}
+		if (len == limit)
+			return -EMSGSIZE;
+		looked = len;
+	}
+}
+
+/* --- sending --- */
+
+static struct torc_stream *of_tx(struct torc_op *op)
+{
+	return (struct torc_stream *)(void *)((char *)op - offsetof(struct torc_stream, tx));
+}
+
+static void drop_sending(struct torc_stream *s)
+{
+	torc__chunk_give(s->buffers, s->sending, s->sending_capacity);
+	s->sending = NULL;
+	s->sending_len = s->sending_offset = 0;
+}
+
+static void drop_pending(struct torc_stream *s)
+{
+	torc__chunk_give(s->buffers, s->pending, s->pending_capacity);
+	s->pending = NULL;
+	s->pending_len = s->pending_capacity = 0;
+}
+
+static void on_tx(struct torc_op *op, int res, unsigned cqe_flags)
+{
+	struct torc_stream *s = of_tx(op);
+
+	(void)cqe_flags;
+	if (res < 0 && res != -EINTR && res != -EAGAIN) {
+		s->tx_error = res == -ECANCELED ? -EPIPE : res;
+		drop_sending(s);
+		drop_pending(s);
+	} else {
+		s->sending_offset += res > 0 ? (uint32_t)res : 0;
+		if (s->sending_offset == s->sending_len)
+			drop_sending(s);
+		if (s->sending || s->pending)
+			defer(s);
+	}
+	wake(&s->tx_wait);
+}
+
+static void start_send(struct torc_stream *s)
+{
+	struct io_uring_sqe *sqe;
+
+	if (!s->sending) {
+		s->sending = s->pending;
+		s->sending_len = s->pending_len;
+		s->sending_capacity = s->pending_capacity;
+		s->sending_offset = 0;
+		s->pending = NULL;
+		s->pending_len = s->pending_capacity = 0;
+	}
+	sqe = torc_op_start(&s->tx, on_tx);
+	io_uring_prep_send(sqe, s->fd, s->sending + s->sending_offset,
+			   s->sending_len - s->sending_offset, MSG_NOSIGNAL | MSG_WAITALL);
+}
+
+/* The end of a turn in which something was written, or too much was received. */
+static void end_of_turn(struct torc__stream_work *work)
+{
+	struct torc_stream *s =
+		(struct torc_stream *)(void *)((char *)work - offsetof(struct torc_stream, work));
+
+	if (s->closing) {
+		wake(&s->rx_wait); /* end_operations waits for this very run */
+		return;
+	}
+	if (s->rx_count >= RX_HIGH)
+		torc_op_cancel(&s->rx);
+	if (!torc_op_pending(&s->tx) && (s->sending || s->pending))
+		start_send(s);
+}
+
+static int tx_check(struct torc_stream *s)
+{
+	int r = torc__scope_check(torc__self());
+
+	if (r < 0)
+		return r;
+	return s->tx_error ? s->tx_error : s->tx_closed ? -EPIPE : 0;
+}
+
+static size_t unsent(const struct torc_stream *s)
+{
+	return s->pending_len + s->sending_len - s->sending_offset;
+}
+
+/* Wait until at most `most` bytes are unsent. */
+static int await_tx(struct torc_stream *s, size_t most)
+{
+	int r = tx_check(s);
+
+	while (!r && unsent(s) > most) {
+		r = wait_on(&s->tx_wait, &tx_kind);
+		if (!r)
+			r = tx_check(s);
+	}
+	return r;
+}
+
+static int grow_pending(struct torc_stream *s, size_t more)
+{
+	uint32_t capacity;
+	char *chunk;
+
+	if (s->pending_len + more <= s->pending_capacity)
+		return 0;
+	chunk = torc__chunk_take(s->buffers, s->pending_len + more, &capacity);
+	if (!chunk)
+		return -ENOMEM;
+	if (s->pending) {
+		memcpy(chunk, s->pending, s->pending_len);
+		torc__chunk_give(s->buffers, s->pending, s->pending_capacity);
+	}
+	s->pending = chunk;
+	s->pending_capacity = capacity;
+	return 0;
+}
+
+int torc_stream_reserve(struct torc_stream *s, size_t len, char **ret_room)
+{
+	int r;
+
+	torc__check(len && len <= TX_DIRECT, "torc_stream_reserve takes 1 .. 16384 bytes");
+	r = await_tx(s, TX_HIGH - len);
+	if (!r)
+		r = grow_pending(s, len);
+	if (r < 0)
+		return r;
+	*ret_room = s->pending + s->pending_len;
+	return 0;
+}
+
+void torc_stream_commit(struct torc_stream *s, size_t len)
+{
+	torc__check(s->pending_len + len <= s->pending_capacity, "more was committed than reserved");
+	s->pending_len += (uint32_t)len;
+	if (s->pending_len)
+		defer(s);
+	else
+		drop_pending(s);
+}
+
+/* Nothing is under way on this stream but what we send. */
+static int write_direct(struct torc_stream *s, const void *data, size_t len)
+{
+	int r = await_tx(s, 0);
+
+	if (r < 0)
+		return r;
+	r = torc_send_all(s->fd, data, len);
+	if (r < 0)
+		s->tx_error = r == -ECANCELED || r == -ETIMEDOUT ? -EPIPE : r;
+	return r;
+}
+
+int torc_stream_write(struct torc_stream *s, const void *data, size_t len)
+{
+	char *room;
+	int r;
+
+	if (len >= TX_DIRECT)
+		return write_direct(s, data, len);
+	if (!len)
+		return tx_check(s);
+	r = torc_stream_reserve(s, len, &room);
+	if (r < 0)
+		return r;
+	memcpy(room, data, len);
+	torc_stream_commit(s, len);
+	return 0;
+}
+
+int torc_stream_flush(struct torc_stream *s)
+{
+	return await_tx(s, 0);
+}
+
+int torc_stream_shutdown(struct torc_stream *s)
+{
+	int r = await_tx(s, 0);
+
+	if (r < 0)
+		return r;
+	r = torc_shutdown(s->fd, SHUT_WR);
+	if (!r)
+		s->tx_closed = true;
+	return r;
+}
+
+/* --- open and close --- */
+
+int torc_stream_open(struct torc_stream *s, int fd)
+{
+	struct torc__buffers *b = torc__buffers(torc__self()->loop);
+
+	if (!b)
+		return -ENOMEM;
+	*s = (struct torc_stream){ .fd = fd, .buffers = b, .work = { .run = end_of_turn } };
+	return 0;
+}
+
+void torc_stream_set_busy(struct torc_stream *s, bool busy)
+{
+	s->busy = busy;
+}
+
+/* Not to be cut short: the kernel still has our memory. */
+static void end_operations(struct torc_stream *s)
+{
+	s->closing = true;
+	torc_op_cancel(&s->rx);
+	torc_op_cancel(&s->tx);
+	while (torc_op_pending(&s->rx))
+		wait_on(&s->rx_wait, &close_kind);
+	while (torc_op_pending(&s->tx))
+		wait_on(&s->tx_wait, &close_kind);
+	while (s->work.queued) /* the loop still has our turn work */
+		wait_on(&s->rx_wait, &close_kind);
+}
+
+int torc_stream_close(struct torc_stream *s)
+{
+	int r = unsent(s) ? await_tx(s, 0) : s->tx_error;
+
+	end_operations(s);
+	while (s->rx_count)
+		drop_first_buffer(s);
+	drop_spill(s);
+	drop_pending(s);
+	drop_sending(s);
+	torc_close(s->fd);
+	return r;
+}

@@ -1,0 +1,21 @@
+/*
+ * torc.h - all of torc: fibers on io_uring rings.
+ *
+ * Each header stands alone and teaches one thing; this one includes them all.
+ */
+#ifndef TORC_H
+#define TORC_H
+
+#include <torc/core/api.h>
+#include <torc/core/fiber.h>
+#include <torc/core/group.h>
+#include <torc/core/op.h>
+#include <torc/core/run.h>
+#include <torc/core/scope.h>
+#include <torc/core/slice.h>
+#include <torc/io/listener.h>
+#include <torc/io/server.h>
+#include <torc/io/socket.h>
+#include <torc/io/stream.h>
+
+#endif
