@@ -192,8 +192,8 @@ cross: $(CROSS_TESTS)
 # In a terminal the server becomes the foreground job, so that ^C reaches it and not make too: make would die
 # of the signal where the server drains and exits 0.  Should make be killed, the server gets a SIGTERM.
 serve: $(B)/bin/torc-httpd
-	$(Q)if [ -t 0 ]; then set -m; setpriv --pdeathsig TERM $< --port $(PORT); \
-	else exec $< --port $(PORT); fi
+	$(Q)if [ -t 0 ]; then set -m; setpriv --pdeathsig TERM $< --listen 127.0.0.1:$(PORT); \
+	else exec $< --listen 127.0.0.1:$(PORT); fi
 
 # Everything else waits for these, see FIRST below.
 goals_match = $(filter $(1),$(MAKECMDGOALS))

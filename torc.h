@@ -13,6 +13,7 @@
 #include <torc/core/run.h>
 #include <torc/core/scope.h>
 #include <torc/core/slice.h>
+#include <torc/http/server.h>
 #include <torc/io/listener.h>
 #include <torc/io/server.h>
 #include <torc/io/socket.h>

@@ -24,6 +24,9 @@
 #define GRACE_NS TORC_SECONDS(5)
 #define CONNECTIONS_MAX 1048576
 
+/* For what a handler wrote last to be taken by the peer. */
+#define CLOSE_NS TORC_SECONDS(30)
+
 struct server {
 	const struct torc_serve_options *options;
 	size_t address_count;
@@ -92,6 +95,7 @@ static void end_connection(struct station *st)
 static int connection_main(void *arg)
 {
 	struct station *st = ((struct arrival *)arg)->station;
+	struct torc_scope scope;
 	struct connection c;
 	int r, fd = ((struct arrival *)arg)->fd;
 
@@ -106,7 +110,10 @@ static int connection_main(void *arg)
 	link_connection(st, &c);
 	r = st->server->options->handler(&c.stream, st->server->options->arg);
 	unlink_connection(&c);
+	/* A peer that takes nothing must not keep the connection for ever. */
+	torc_scope_enter(&scope, CLOSE_NS);
 	torc_stream_close(&c.stream);
+	torc_scope_leave(&scope);
 	end_connection(st);
 	return r;
 }

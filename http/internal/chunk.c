@@ -71,11 +71,11 @@ static inline unsigned hex_value(char ch)
 
 /* Fields that a trailer must not carry, RFC 9110 6.5.1: framing, routing, controls, credentials. */
 #define BIT(token) (1ull << TORC__HTTP_NAME_##token)
-#define FORBIDDEN                                                                                \
- (BIT(HOST) | BIT(CONTENT_LENGTH) | BIT(TRANSFER_ENCODING) | BIT(CONNECTION) | BIT(KEEP_ALIVE) | \
-  BIT(UPGRADE) | BIT(TE) | BIT(TRAILER) | BIT(EXPECT) | BIT(RANGE) | BIT(CACHE_CONTROL) |        \
-  BIT(AUTHORIZATION) | BIT(PROXY_AUTHORIZATION) | BIT(COOKIE) | BIT(SET_COOKIE) |                \
-  BIT(CONTENT_TYPE) | BIT(CONTENT_ENCODING) | BIT(CONTENT_RANGE))
+#define FORBIDDEN                                                                             \
+	(BIT(HOST) | BIT(CONTENT_LENGTH) | BIT(TRANSFER_ENCODING) | BIT(CONNECTION) |         \
+	 BIT(KEEP_ALIVE) | BIT(UPGRADE) | BIT(TE) | BIT(TRAILER) | BIT(EXPECT) | BIT(RANGE) | \
+	 BIT(CACHE_CONTROL) | BIT(AUTHORIZATION) | BIT(PROXY_AUTHORIZATION) | BIT(COOKIE) |   \
+	 BIT(SET_COOKIE) | BIT(CONTENT_TYPE) | BIT(CONTENT_ENCODING) | BIT(CONTENT_RANGE))
 
 /* ---- One byte ------------------------------------------------------------------------------- */
 

@@ -29,10 +29,10 @@
 
 /* All are sums over one whole body: small chunks with large extensions must not go on forever. */
 struct torc__http_chunk_limits {
-	uint64_t body_bytes;	/* data, or else 413 */
-	uint32_t ext_bytes;	/* extensions, from the first byte behind the size; or else 400 */
+	uint64_t body_bytes;    /* data, or else 413 */
+	uint32_t ext_bytes;     /* extensions, from the first byte behind the size; or else 400 */
 	uint32_t trailer_bytes; /* trailer lines with their CRLFs, or else 431 */
-	uint32_t trailers;	/* lines, or else 431 */
+	uint32_t trailers;      /* lines, or else 431 */
 };
 
 /* The longest field name that is not allowed in a trailer fits, and one byte more. */
@@ -40,11 +40,11 @@ struct torc__http_chunk_limits {
 
 struct torc__http_chunk {
 	struct torc__http_chunk_limits left; /* what may still come */
-	uint64_t chunk_left;		     /* bytes of the current chunk's data still to come */
-	int status;			     /* 0, or the negative result that ended it */
-	uint8_t state;			     /* enum state in chunk.c */
-	uint8_t digits;			     /* of the chunk size */
-	uint8_t name_len;		     /* stored of the trailer's name */
+	uint64_t chunk_left;                 /* bytes of the current chunk's data still to come */
+	int status;                          /* 0, or the negative result that ended it */
+	uint8_t state;                       /* enum state in chunk.c */
+	uint8_t digits;                      /* of the chunk size */
+	uint8_t name_len;                    /* stored of the trailer's name */
 	char name[TORC__HTTP_TRAILER_NAME_BYTES];
 };
 

@@ -63,7 +63,7 @@ static inline uint32_t load4(const char *p)
 
 static const uint8_t name_slot[256] = {
 #define NAME_SLOT(token, name, first, last_but_one) \
- [NAME_HASH(sizeof(name) - 1, first, last_but_one)] = TORC__HTTP_NAME_##token,
+	[NAME_HASH(sizeof(name) - 1, first, last_but_one)] = TORC__HTTP_NAME_##token,
 	TORC__HTTP_NAMES(NAME_SLOT)
 #undef NAME_SLOT
 };
@@ -114,7 +114,7 @@ static inline bool equals_lower(const char *p, const char *text, size_t len)
 	return diff == 0;
 }
 
-enum torc__http_name torc__http_name_find(const char *name, size_t len)
+static inline enum torc__http_name name_find(const char *name, size_t len)
 {
 	if (len < 2)
 		return TORC__HTTP_NAME_OTHER;
@@ -126,6 +126,11 @@ enum torc__http_name torc__http_name_find(const char *name, size_t len)
 	if (names[known].len != len || !equals_lower(name, names[known].text, len))
 		return TORC__HTTP_NAME_OTHER;
 	return known;
+}
+
+enum torc__http_name torc__http_name_find(const char *name, size_t len)
+{
+	return name_find(name, len);
 }
 
 const struct torc__http_field *torc__http_field_find(const struct torc__http_head *h,
@@ -557,10 +562,10 @@ static int apply_expect(struct parser *p, struct torc_slice value)
 	return 1;
 }
 
-#define FRAMING_NAMES                                                              \
- (1ull << TORC__HTTP_NAME_HOST | 1ull << TORC__HTTP_NAME_CONTENT_LENGTH |          \
-  1ull << TORC__HTTP_NAME_TRANSFER_ENCODING | 1ull << TORC__HTTP_NAME_CONNECTION | \
-  1ull << TORC__HTTP_NAME_EXPECT)
+#define FRAMING_NAMES                                                                     \
+	(1ull << TORC__HTTP_NAME_HOST | 1ull << TORC__HTTP_NAME_CONTENT_LENGTH |          \
+	 1ull << TORC__HTTP_NAME_TRANSFER_ENCODING | 1ull << TORC__HTTP_NAME_CONNECTION | \
+	 1ull << TORC__HTTP_NAME_EXPECT)
 
 static int apply(struct parser *p, const struct torc__http_field *f)
 {
@@ -582,7 +587,7 @@ static inline int add_field(struct parser *p, const char *line, const char *colo
 
 	f->name = slice(line, (size_t)(colon - line));
 	f->value = trim(colon + 1, end);
-	f->known = (uint8_t)torc__http_name_find(line, (size_t)(colon - line));
+	f->known = (uint8_t)name_find(line, (size_t)(colon - line));
 	if (FRAMING_NAMES >> f->known & 1)
 		result = apply(p, f);
 	p->head->known_set |= 1ull << f->known;
@@ -665,7 +670,7 @@ static int finish(struct parser *p)
 	if (h->minor == 0) {
 		h->keep_alive = p->connection_keep_alive && !p->close;
 		h->expect_continue = false; /* RFC 9110 10.1.1 */
-		h->upgrade = false;	    /* RFC 9110 7.8 */
+		h->upgrade = false;         /* RFC 9110 7.8 */
 	} else {
 		if (!(h->known_set >> TORC__HTTP_NAME_HOST & 1)) /* RFC 9112 3.2 */
 			return -400;

@@ -119,9 +119,9 @@ enum torc__http_name {
 };
 
 struct torc__http_field {
-	struct torc_slice name;	 /* at least 1 byte, in the sender's spelling */
+	struct torc_slice name;  /* at least 1 byte, in the sender's spelling */
 	struct torc_slice value; /* without the white space around it; may be empty */
-	uint8_t known;		 /* enum torc__http_name */
+	uint8_t known;           /* enum torc__http_name */
 };
 
 struct torc__http_limits {
@@ -136,11 +136,11 @@ struct torc__http_head {
 
 	/* Everything below is written by the parser and valid only after success. */
 	unsigned field_count;
-	uint64_t known_set;	 /* bit n: the field with token n is there at least once */
+	uint64_t known_set;      /* bit n: the field with token n is there at least once */
 	uint64_t content_length; /* 0 .. INT64_MAX; 0 without has_length */
 	struct torc_slice method_name;
 	struct torc_slice target;    /* as sent */
-	struct torc_slice path;	     /* not decoded; "" for CONNECT, "*" for asterisk-form */
+	struct torc_slice path;      /* not decoded; "" for CONNECT, "*" for asterisk-form */
 	struct torc_slice query;     /* without the '?' */
 	struct torc_slice authority; /* the target's, else the Host field's; "" only in HTTP/1.0 */
 	enum torc__http_method method;
@@ -148,10 +148,10 @@ struct torc__http_head {
 	uint8_t minor; /* HTTP/1.minor: 0 or 1 */
 	bool has_query;
 	bool has_length;
-	bool chunked;	      /* never together with has_length */
+	bool chunked;         /* never together with has_length */
 	bool keep_alive;      /* the client wants the connection to persist */
 	bool expect_continue; /* never in HTTP/1.0 */
-	bool upgrade;	      /* Upgrade there, and named in Connection; never in HTTP/1.0 */
+	bool upgrade;         /* Upgrade there, and named in Connection; never in HTTP/1.0 */
 };
 
 /*

@@ -1,9 +1,9 @@
 #include "http/internal/scan.h"
 
 #if defined(__x86_64__)
-# include <immintrin.h>
+#include <immintrin.h>
 #elif defined(__aarch64__)
-# include <arm_neon.h>
+#include <arm_neon.h>
 #endif
 
 #define T TORC__HTTP_TCHAR
@@ -69,7 +69,7 @@ static struct stops scalar_stops(const char *p, size_t count)
 
 static void fill_scalar(struct torc__http_scan *s, size_t from)
 {
-	for (unsigned word = 0; word < TORC__HTTP_SCAN_WORDS; word++) {
+	for (unsigned word = 0; word < s->words; word++) {
 		size_t left = s->len - from;
 
 		put(s, word, scalar_stops(s->buf + from, left < 64 ? left : 64));
@@ -86,24 +86,24 @@ static void fill_scalar(struct torc__http_scan *s, size_t from)
  *
  * block(p) classifies 64 bytes, tail(p, count) the last 0..63 of an input shorter than 64.
  */
-#define FILL_LOOP(block, tail)                             \
- do {                                                      \
-  const char *p = s->buf + from;                           \
-  size_t left = s->len - from;                             \
-  unsigned word = 0;                                       \
-                                                           \
-  for (; left >= 64; left -= 64, p += 64) {                \
-   put(s, word, block(p));                                 \
-   if (++word == TORC__HTTP_SCAN_WORDS)                    \
-    return;                                                \
-  }                                                        \
-  if (left == 0)                                           \
-   put(s, word, (struct stops){ UINT64_MAX, UINT64_MAX }); \
-  else if (s->len >= 64)                                   \
-   put(s, word, shift_to_end(block(p + left - 64), left)); \
-  else                                                     \
-   put(s, word, end_after(tail(p, left), left));           \
- } while (0)
+#define FILL_LOOP(block, tail)                                                  \
+	do {                                                                    \
+		const char *p = s->buf + from;                                  \
+		size_t left = s->len - from;                                    \
+		unsigned word = 0;                                              \
+                                                                                \
+		for (; left >= 64; left -= 64, p += 64) {                       \
+			put(s, word, block(p));                                 \
+			if (++word == s->words)                                 \
+				return;                                         \
+		}                                                               \
+		if (left == 0)                                                  \
+			put(s, word, (struct stops){ UINT64_MAX, UINT64_MAX }); \
+		else if (s->len >= 64)                                          \
+			put(s, word, shift_to_end(block(p + left - 64), left)); \
+		else                                                            \
+			put(s, word, end_after(tail(p, left), left));           \
+	} while (0)
 
 #if defined(__x86_64__) || defined(__aarch64__)
 /* @stops is about the last 64 bytes of the input; wanted are those of its last @left, 1..63. */
@@ -125,10 +125,11 @@ static inline struct stops join(struct stops a, struct stops b, size_t shift)
  * the byte (h << 4 | n) may be in a name.  A second table turns the high nibble into the bit.
  * Bytes from 0x80 on have no bit and fail.
  */
-# define NAME_ROWS                                                                                \
-  (char)0xe8, (char)0xfc, (char)0xf8, (char)0xf8, (char)0xfc, (char)0xfc, (char)0xfc, (char)0xfc, \
-	  (char)0xf8, (char)0xf8, (char)0xf4, 0x54, (char)0xd0, 0x54, (char)0xf4, 0x70
-# define NAME_BITS 1, 2, 4, 8, 16, 32, 64, (char)128, 0, 0, 0, 0, 0, 0, 0, 0
+#define NAME_ROWS                                                                           \
+	(char)0xe8, (char)0xfc, (char)0xf8, (char)0xf8, (char)0xfc, (char)0xfc, (char)0xfc, \
+		(char)0xfc, (char)0xf8, (char)0xf8, (char)0xf4, 0x54, (char)0xd0, 0x54,     \
+		(char)0xf4, 0x70
+#define NAME_BITS 1, 2, 4, 8, 16, 32, 64, (char)128, 0, 0, 0, 0, 0, 0, 0, 0
 #endif
 
 #if defined(__x86_64__)
@@ -198,7 +199,7 @@ static void fill_sse2(struct torc__http_scan *s, size_t from)
 	FILL_LOOP(sse2_64, sse2_tail);
 }
 
-# define AVX2 __attribute__((target("avx2")))
+#define AVX2 __attribute__((target("avx2")))
 
 AVX2 static inline struct stops avx2_32(const char *p)
 {
@@ -243,12 +244,12 @@ AVX2 static void fill_avx2(struct torc__http_scan *s, size_t from)
  * make the last block one like the others.  VBMI also stands for processors that do not slow down
  * for 512-bit registers (Ice Lake, Zen 4 and later).
  */
-# define AVX512 __attribute__((target("avx512f,avx512bw,avx512vbmi")))
+#define AVX512 __attribute__((target("avx512f,avx512bw,avx512vbmi")))
 
-# define NAME_STOP  0x80
-# define VALUE_STOP 0x40
-# define C	    (NAME_STOP | VALUE_STOP)
-# define N	    NAME_STOP
+#define NAME_STOP  0x80
+#define VALUE_STOP 0x40
+#define C          (NAME_STOP | VALUE_STOP)
+#define N          NAME_STOP
 
 /* clang-format off */
 static const uint8_t avx512_table[128] __attribute__((aligned(64))) = {
@@ -263,26 +264,34 @@ static const uint8_t avx512_table[128] __attribute__((aligned(64))) = {
 };
 /* clang-format on */
 
-# undef C
-# undef N
+#undef C
+#undef N
 
-AVX512 static void fill_avx512(struct torc__http_scan *s, size_t from)
+/* The bytes of @p that @here has a bit for; the others are not read. */
+AVX512 static inline struct stops avx512_64(const char *p, uint64_t here)
 {
 	const __m512i low = _mm512_load_si512(avx512_table);
 	const __m512i high = _mm512_load_si512(avx512_table + 64);
+	__m512i v = _mm512_maskz_loadu_epi8(here, p);
+	__m512i class = _mm512_permutex2var_epi8(low, v, high); /* by the low 7 bits */
+	__m512i value = _mm512_andnot_si512(v, _mm512_slli_epi16(class, 1));
 
-	for (unsigned word = 0; word < TORC__HTTP_SCAN_WORDS; word++, from += 64) {
+	return (struct stops){
+		.name = _mm512_movepi8_mask(_mm512_or_si512(class, v)) | ~here,
+		.value = _mm512_movepi8_mask(value) | ~here,
+	};
+}
+
+AVX512 static void fill_avx512(struct torc__http_scan *s, size_t from)
+{
+	for (unsigned word = 0; word < s->words; word++, from += 64) {
 		size_t left = s->len - from;
-		uint64_t here = left < 64 ? ((uint64_t)1 << left) - 1 : UINT64_MAX;
-		__m512i v = _mm512_maskz_loadu_epi8(here, s->buf + from);
-		__m512i class = _mm512_permutex2var_epi8(low, v, high); /* by the low 7 bits */
-		uint64_t name = _mm512_movepi8_mask(_mm512_or_si512(class, v));
-		uint64_t value = _mm512_test_epi8_mask(class, _mm512_set1_epi8(VALUE_STOP));
 
-		value &= ~_mm512_movepi8_mask(v);
-		put(s, word, (struct stops){ name | ~here, value | ~here });
-		if (left < 64)
+		if (left < 64) {
+			put(s, word, avx512_64(s->buf + from, ((uint64_t)1 << left) - 1));
 			return;
+		}
+		put(s, word, avx512_64(s->buf + from, UINT64_MAX));
 	}
 }
 
@@ -434,16 +443,22 @@ void torc__http_scan_fill(struct torc__http_scan *s, size_t from)
 	__atomic_load_n(&fill, __ATOMIC_RELAXED)(s, from);
 }
 
+static void refill(struct torc__http_scan *s, size_t from)
+{
+	s->words = TORC__HTTP_SCAN_WORDS;
+	s->name[TORC__HTTP_SCAN_WORDS] = 0;
+	s->value[TORC__HTTP_SCAN_WORDS] = 0;
+	torc__http_scan_fill(s, from);
+}
+
 size_t torc__http_scan_slow(struct torc__http_scan *s, const uint64_t *map, size_t pos)
 {
 	size_t word = (pos - s->base) / 64 + 1;
 
 	for (;;) {
-		if (word >= TORC__HTTP_SCAN_WORDS) {
+		if (word >= s->words) {
 			/* Equal: the window is used up.  Above: pos is behind it, invariant 3. */
-			torc__http_scan_fill(s, word == TORC__HTTP_SCAN_WORDS
-							? s->base + TORC__HTTP_SCAN_BYTES
-							: pos);
+			refill(s, word == s->words ? s->base + word * 64 : pos);
 			word = 0;
 		}
 		if (map[word])

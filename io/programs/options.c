@@ -132,15 +132,14 @@ void program_on_error(const struct program *p, const char *address, int error)
 	fprintf(stderr, "%s: cannot listen on %s: %s\n", p->name, address, why);
 }
 
-int program_end(const struct program *p, int result, unsigned long long connections,
-		unsigned long long requests, const char *unit)
+int program_end(const struct program *p, int result, unsigned long long count)
 {
 	if (result == -EINVAL)
 		return 2;
 	if (result < 0)
 		return 1;
 	if (!p->quiet)
-		fprintf(stderr, "%s: stopped after %llu connections, %llu %s\n", p->name, connections,
-			requests, unit);
+		fprintf(stderr, "%s: stopped after %llu %s\n", p->name, count,
+			p->unit ? p->unit : "requests");
 	return 0;
 }

@@ -12,6 +12,7 @@ struct program {
 	const char *name;	 /* "torc-echo" */
 	const char *what;	 /* one line for --help */
 	const char *default_address;
+	const char *unit;	 /* what program_end counts; default "requests" */
 	bool serves_files;	 /* --root is known */
 
 	const char *addresses[PROGRAM_ADDRESSES_MAX + 1];
@@ -31,8 +32,7 @@ int program_parse(struct program *p, int argc, char **argv);
 void program_on_listen(const struct program *p, const char *address);
 void program_on_error(const struct program *p, const char *address, int error);
 
-/* The last line: "torc-echo: served N connections, ...". Returns the exit status for result. */
-int program_end(const struct program *p, int result, unsigned long long connections,
-		unsigned long long requests, const char *unit);
+/* The last line: "torc-httpd: stopped after N requests". Returns the exit status for torc_run's result. */
+int program_end(const struct program *p, int result, unsigned long long count);
 
 #endif

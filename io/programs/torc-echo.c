@@ -10,13 +10,12 @@
 
 struct echo {
 	struct program program; /* first: see program_on_listen */
-	atomic_ullong connections, bytes;
+	atomic_ullong connections;
 };
 
 static int echo(struct torc_stream *s, void *arg)
 {
 	struct echo *e = arg;
-	unsigned long long bytes = 0;
 	struct torc_slice in;
 	int r;
 
@@ -24,12 +23,10 @@ static int echo(struct torc_stream *s, void *arg)
 		r = torc_stream_write(s, in.data, in.len);
 		if (r < 0)
 			break;
-		bytes += in.len;
 		torc_stream_consume(s, in.len);
 	}
 	/* Once per connection: a counter that all loops write would bounce between the cores. */
 	atomic_fetch_add_explicit(&e->connections, 1, memory_order_relaxed);
-	atomic_fetch_add_explicit(&e->bytes, bytes, memory_order_relaxed);
 	return r;
 }
 
@@ -63,6 +60,7 @@ int main(int argc, char **argv)
 			.name = "torc-echo",
 			.what = "Send back what comes in.",
 			.default_address = "127.0.0.1:7000",
+			.unit = "connections",
 		},
 	};
 	int status = program_parse(&e.program, argc, argv);
@@ -70,5 +68,5 @@ int main(int argc, char **argv)
 	if (status >= 0)
 		return status;
 	status = torc_run(&(struct torc_options){ .loops = e.program.loops }, app, &e);
-	return program_end(&e.program, status, e.connections, e.bytes, "bytes");
+	return program_end(&e.program, status, e.connections);
 }

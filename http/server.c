@@ -1,0 +1,299 @@
+/*
+ * http/server.c - the life of a connection: wait, read a head, answer, again; and how it ends.
+ */
+#include <torc/http/server.h>
+
+#include <errno.h>
+#include <string.h>
+
+#include <torc/core/fiber.h>
+
+#include "http/internal/exchange.h"
+
+/* After an error the peer may still be sending: what it sends is read and dropped, or its kernel would
+ * answer ours with a reset, and the answer could be lost. RFC 9112, section 9.6. */
+#define LINGER_NS TORC_SECONDS(2)
+#define LINGER_BYTES ((size_t)1 << 20)
+
+#define CHUNK_EXT_BYTES 4096
+#define TRAILER_BYTES 8192
+#define TRAILERS 100
+#define FIELDS_MAX 1000
+
+static void linger(struct torc_stream *s)
+{
+	struct torc_scope scope;
+	struct torc_slice view;
+	size_t dropped = 0;
+
+	torc_scope_enter(&scope, LINGER_NS);
+	if (torc_stream_shutdown(s) == 0) {
+		while (dropped < LINGER_BYTES && torc_stream_peek(s, &view) > 0) {
+			dropped += view.len;
+			torc_stream_consume(s, view.len);
+		}
+	}
+	torc_scope_leave(&scope);
+}
+
+/* --- the exchange's memory --- */
+
+static struct torc_http_exchange *new_exchange(struct torc_stream *s,
+					       const struct torc__http_config *config)
+{
+	uint32_t capacity;
+	size_t bytes = sizeof(struct torc_http_exchange) +
+		       config->limits.fields * sizeof(struct torc__http_field);
+	struct torc_http_exchange *x = (void *)torc__chunk_take(s->buffers, bytes, &capacity);
+
+	if (!x)
+		return NULL;
+	x->stream = s;
+	x->config = config;
+	x->capacity = capacity;
+	x->head_copy = NULL;
+	x->head.fields = x->fields;
+	x->head.field_capacity = config->limits.fields;
+	return x;
+}
+
+static void free_exchange(struct torc_http_exchange *x)
+{
+	struct torc__buffers *b = x->stream->buffers;
+
+	torc__chunk_give(b, x->head_copy, x->head_copy_capacity);
+	torc__chunk_give(b, (char *)x, x->capacity);
+}
+
+/* --- one request --- */
+
+/* What is between a complete head and an answer. */
+static void begin_exchange(struct torc_http_exchange *x)
+{
+	struct torc__http_chunk_limits limits = {
+		.body_bytes = x->config->options.body_bytes,
+		.ext_bytes = CHUNK_EXT_BYTES,
+		.trailer_bytes = TRAILER_BYTES,
+		.trailers = TRAILERS,
+	};
+
+	x->run.len = 0;
+	x->body_left = x->head.content_length;
+	x->body_received = 0;
+	x->body_begin_ns = 0;
+	x->body_error = 0;
+	x->body_done = !x->head.chunked && !x->head.content_length;
+	x->continue_due = x->head.expect_continue && !x->body_done;
+	x->responded = x->close = x->in_chunks = x->without_body = x->incomplete = false;
+	x->out_left = 0;
+	x->extra_len = 0;
+	if (x->head.chunked)
+		torc__http_chunk_init(&x->chunk, &limits);
+}
+
+/* The body will take the place of the head: keep a copy and view that. */
+static int copy_head(struct torc_http_exchange *x, const char *data, size_t len)
+{
+	x->head_copy = torc__chunk_take(x->stream->buffers, len, &x->head_copy_capacity);
+	if (!x->head_copy)
+		return -ENOMEM;
+	memcpy(x->head_copy, data, len);
+	(void)torc__http_parse_request(&x->head, x->head_copy, len, &x->config->limits);
+	torc_stream_consume(x->stream, len);
+	return 0;
+}
+
+/* The status that stands for a failure of the handler. */
+static int status_of(const struct torc_http_exchange *x, int error)
+{
+	if (error != x->body_error)
+		return 500;
+	switch (error) {
+	case -EMSGSIZE:
+		return 413;
+	case -EBADMSG:
+		return 400;
+	case -ETIMEDOUT:
+		return 408;
+	default:
+		return 500;
+	}
+}
+
+static int answer(struct torc_http_exchange *x)
+{
+	const struct torc_http_options *o = &x->config->options;
+	int status, r;
+
+	if (x->head.content_length > o->body_bytes) {
+		x->close = true;
+		r = -EMSGSIZE;
+		x->body_error = r;
+	} else {
+		r = o->handler(x, o->arg);
+	}
+	if (x->responded)
+		return r < 0 && (x->out_left || x->in_chunks) ? r : torc__http_finish(x);
+	/* The peer is gone, or we are to stop: nobody is left to answer. */
+	if (r == -ECANCELED || r == -ECONNRESET || r == -EPIPE)
+		return r;
+	status = r < 0 ? status_of(x, r) : 500;
+	if (x->body_error)
+		x->close = true;
+	x->extra_len = 0;
+	return torc_http_respond(x, status, "text/plain", torc__http_reason(status),
+				 strlen(torc__http_reason(status)));
+}
+
+enum next { CLOSE, LINGER, KEEP };
+
+/* The head is complete: [len] bytes at data. */
+static enum next exchange(struct torc_http_exchange *x, const char *data, size_t len)
+{
+	begin_exchange(x);
+	if (!x->body_done && copy_head(x, data, len) < 0)
+		return CLOSE;
+	if (answer(x) < 0)
+		return CLOSE;
+	if (!x->head_copy)
+		torc_stream_consume(x->stream, len);
+	if (x->close)
+		return x->body_done ? CLOSE : LINGER;
+	return x->body_done || torc__http_skip_body(x) == 0 ? KEEP : LINGER;
+}
+
+static enum next refuse(struct torc_stream *s, const struct torc__http_config *config, int status)
+{
+	return torc__http_refuse(s, config, status) < 0 ? CLOSE : LINGER;
+}
+
+/*
+ * Read a head that was not complete at first. Returns its length, or a negative status, or 0 when the
+ * connection has ended.
+ */
+static int read_rest(struct torc_http_exchange *x, struct torc_slice *view)
+{
+	const struct torc__http_limits *limits = &x->config->limits;
+	struct torc_scope scope;
+	size_t scanned = view->len;
+	int len = 0, r;
+
+	torc_scope_enter_until(&scope, torc_turn_ns() + x->config->options.header_ns);
+	do {
+		r = torc_stream_fill(x->stream, view->len + 1, view);
+		if (r > 0 && torc__http_head_grew(view->data, view->len, limits, &scanned))
+			len = torc__http_parse_request(&x->head, view->data, view->len, limits);
+		if (!len)
+			scanned = view->len;
+	} while (r > 0 && !len);
+	if (torc_scope_leave(&scope) == -ETIMEDOUT && r == -ETIMEDOUT)
+		return -408;
+	/* A few bytes and then the end: nobody is there to be told. */
+	return r <= 0 ? 0 : len;
+}
+
+static enum next serve_request(struct torc_stream *s, const struct torc__http_config *config,
+			       struct torc_slice view)
+{
+	struct torc_http_exchange *x = new_exchange(s, config);
+	enum next next;
+	int len;
+
+	if (!x)
+		return refuse(s, config, 503);
+	len = torc__http_parse_request(&x->head, view.data, view.len, &config->limits);
+	if (!len)
+		len = read_rest(x, &view);
+	if (len > 0)
+		next = exchange(x, view.data, (size_t)len);
+	else
+		next = len ? refuse(s, config, -len) : CLOSE;
+	free_exchange(x);
+	return next;
+}
+
+/* --- the connection --- */
+
+static int await_request(struct torc_stream *s, const struct torc__http_config *config,
+			 struct torc_slice *ret_view)
+{
+	struct torc_scope scope;
+	int r;
+
+	torc_scope_enter_until(&scope, torc_turn_ns() + config->options.idle_ns);
+	r = torc_stream_peek(s, ret_view);
+	torc_scope_leave(&scope);
+	return r;
+}
+
+static int serve_connection(struct torc_stream *s, void *arg)
+{
+	const struct torc__http_config *config = arg;
+	struct torc_slice view;
+	enum next next = KEEP;
+
+	while (next == KEEP && await_request(s, config, &view) > 0) {
+		torc_stream_set_busy(s, true);
+		next = serve_request(s, config, view);
+		torc_stream_set_busy(s, false);
+	}
+	if (next == LINGER)
+		linger(s);
+	return 0;
+}
+
+/* --- the server --- */
+
+static void on_listen(const char *address, void *arg)
+{
+	const struct torc_http_options *o = &((const struct torc__http_config *)arg)->options;
+
+	if (o->on_listen)
+		o->on_listen(address, o->arg);
+}
+
+static void on_error(const char *address, int error, void *arg)
+{
+	const struct torc_http_options *o = &((const struct torc__http_config *)arg)->options;
+
+	if (o->on_error)
+		o->on_error(address, error, o->arg);
+}
+
+#define DEFAULT(field, value) (o->field = o->field ? o->field : (value))
+
+static void fill_in(struct torc__http_config *config)
+{
+	struct torc_http_options *o = &config->options;
+
+	DEFAULT(line_bytes, 8192);
+	DEFAULT(head_bytes, 32768);
+	DEFAULT(fields, 100);
+	DEFAULT(body_bytes, (uint64_t)64 << 20);
+	DEFAULT(header_ns, TORC_SECONDS(10));
+	DEFAULT(body_ns, TORC_SECONDS(10));
+	DEFAULT(idle_ns, TORC_SECONDS(60));
+	DEFAULT(write_ns, TORC_SECONDS(30));
+	config->limits = (struct torc__http_limits){ o->line_bytes, o->head_bytes, o->fields };
+}
+
+int torc_http_serve(const struct torc_http_options *options)
+{
+	struct torc__http_config config = { .options = *options };
+
+	fill_in(&config);
+	/* A head must fit into one view of the stream. */
+	if (!options->handler || config.options.fields > FIELDS_MAX ||
+	    config.options.head_bytes >= TORC_STREAM_VIEW_MAX)
+		return -EINVAL;
+	return torc_serve_with(&(struct torc_serve_options){
+		.addresses = options->addresses,
+		.handler = serve_connection,
+		.arg = &config,
+		.name = "http connection",
+		.grace_ns = options->grace_ns,
+		.connections_max = options->connections_max,
+		.on_listen = on_listen,
+		.on_error = on_error,
+	});
+}
