@@ -9,7 +9,7 @@
 /* The request that wrk sends when told nothing else. */
 extern const char torc_bench_request_minimal[];
 
-/* What a browser sends when it reloads a page: 13 fields, some 700 bytes. */
+/* What a browser sends when it reloads a page: 14 fields, some 700 bytes. */
 extern const char torc_bench_request_browser[];
 
 /*

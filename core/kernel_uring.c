@@ -11,6 +11,9 @@
 
 #include "core/internal/trap.h"
 
+/* How long a wait for several completions holds out before it is content with one. */
+#define GATHER_US 50
+
 static const struct {
 	const char *name;
 	uint32_t bit;
@@ -162,6 +165,10 @@ static int uring_enter(struct torc__ring *ring, unsigned wait_count, uint64_t ti
 	submit = sq->sqe_tail - io_uring_smp_load_acquire(sq->khead);
 	if (wait_count && timeout_ns != UINT64_MAX)
 		arg.ts = (uint64_t)(uintptr_t)&ts;
+	if (wait_count > 1 && ring->disabled & TORC__MIN_WAIT)
+		wait_count = 1;
+	else if (wait_count > 1)
+		arg.TORC__MIN_WAIT_USEC = GATHER_US;
 	ring->enters++;
 	r = io_uring_enter2((unsigned)ring->enter_fd, submit, wait_count, ring->enter_flags,
 			    (sigset_t *)(void *)&arg, sizeof(arg));

@@ -10,8 +10,12 @@
 #define MADV_GUARD_INSTALL 102
 #endif
 
-#ifndef IORING_FEAT_MIN_TIMEOUT /* Linux 6.12: min_wait_usec in struct io_uring_getevents_arg */
+/* Linux 6.12: min_wait_usec in struct io_uring_getevents_arg, the padding of older headers. */
+#ifndef IORING_FEAT_MIN_TIMEOUT
 #define IORING_FEAT_MIN_TIMEOUT (1U << 15)
+#define TORC__MIN_WAIT_USEC pad
+#else
+#define TORC__MIN_WAIT_USEC min_wait_usec
 #endif
 
 #ifndef IORING_ENTER_NO_IOWAIT /* Linux 6.15 */

@@ -23,7 +23,8 @@ struct torc__kernel {
 	void (*close)(struct torc__ring *ring);
 	/*
 	 * Submit what is prepared, run what is due, and wait until wait_count completions are there or
-	 * timeout_ns have passed (TORC_NEVER: no limit; the time is ignored when wait_count is 0).
+	 * timeout_ns have passed (TORC_NEVER: no limit; the time is ignored when wait_count is 0). A wait for
+	 * more than one is content with one after some 50 us, or, where the kernel cannot do that, at once.
 	 * Returns 0, or a negative errno that says the submission has to be tried again.
 	 */
 	int (*enter)(struct torc__ring *ring, unsigned wait_count, uint64_t timeout_ns);

@@ -73,6 +73,8 @@ struct torc__loop {
 	size_t budget; /* fibers that may still run in this turn */
 	uint64_t now_ns;
 	uint64_t switches;
+	unsigned batch; /* completions of the last turn */
+	unsigned goal, rest; /* how many to wait for: learn_goal in loop.c */
 	struct torc__context context; /* the scheduler's, on the thread's own stack */
 	struct torc__sanitize sanitize;
 	struct torc__fpenv fpenv; /* the thread's, for all fibers but those that keep their own */
