@@ -135,6 +135,35 @@ static void reap(struct torc__loop *loop)
 	loop->stats.cqes += loop->batch;
 }
 
+/*
+ * Operations whose success posts no completion have succeeded when the kernel has taken their entry and all
+ * completions have been handed out: a failure would have been among them.
+ */
+static void settle_quiet(struct torc__loop *loop)
+{
+	const struct io_uring_sq *sq = &loop->ring.uring.sq;
+	unsigned taken = io_uring_smp_load_acquire(sq->khead);
+
+	/* What is left over, by a failure to submit or behind an overflow, keeps the loop from sleeping. */
+	loop->unsettled = true;
+	if (IO_URING_READ_ONCE(*sq->kflags) & IORING_SQ_CQ_OVERFLOW)
+		return;
+	loop->reaping = true;
+	while (loop->quiet_head && (int)(taken - loop->quiet_head->cqe_flags) >= 0) {
+		struct torc_op *op = loop->quiet_head;
+
+		loop->quiet_head = op->next_quiet;
+		if (op->state == TORC__OP_IDLE)
+			continue; /* it failed, and was told so */
+		op->state = TORC__OP_IDLE;
+		op->on_cqe(op, op->res, 0);
+	}
+	loop->reaping = false;
+	loop->unsettled = loop->quiet_head;
+	if (!loop->unsettled)
+		loop->quiet_tail = &loop->quiet_head;
+}
+
 struct io_uring_sqe *torc__loop_sqe(struct torc__loop *loop)
 {
 	struct io_uring_sqe *sqe;
@@ -232,7 +261,7 @@ static void sleep_in_ring(struct torc__loop *loop)
 
 static void poll_ring(struct torc__loop *loop)
 {
-	bool busy = loop->run_head || loop->work_head || loop->stopping ||
+	bool busy = loop->run_head || loop->work_head || loop->stopping || loop->unsettled ||
 		    torc__ring_completed(&loop->ring);
 	bool slept = !busy && torc__mailbox_sleep(&loop->mailbox);
 
@@ -245,6 +274,8 @@ static void poll_ring(struct torc__loop *loop)
 		loop->now_ns = loop->ring.kernel->now(&loop->ring);
 	}
 	reap(loop);
+	if (loop->quiet_head)
+		settle_quiet(loop);
 	if (slept)
 		learn_goal(loop);
 }
@@ -311,6 +342,7 @@ int torc__loop_open(struct torc__loop *loop, const struct torc_options *options,
 
 	loop->run_tail = &loop->run_head;
 	loop->work_tail = &loop->work_head;
+	loop->quiet_tail = &loop->quiet_head;
 	loop->wake_fd = -1;
 	loop->goal = 1;
 	loop->trim_ns = TORC_NEVER;

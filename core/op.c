@@ -23,6 +23,19 @@ struct io_uring_sqe *torc_op_start(struct torc_op *op, torc_op_fn *on_cqe)
 	return sqe;
 }
 
+struct io_uring_sqe *torc_op_start_quiet(struct torc_op *op, torc_op_fn *on_cqe, int res)
+{
+	struct torc__loop *loop = torc__loop();
+	struct io_uring_sqe *sqe = torc_op_start(op, on_cqe);
+
+	op->res = res;
+	op->cqe_flags = loop->ring.uring.sq.sqe_tail; /* submitted once the kernel's head is here */
+	op->next_quiet = NULL;
+	*loop->quiet_tail = op;
+	loop->quiet_tail = &op->next_quiet;
+	return sqe;
+}
+
 bool torc_op_pending(const struct torc_op *op)
 {
 	return op->state != TORC__OP_IDLE;

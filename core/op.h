@@ -43,6 +43,7 @@ struct torc_op {
 	torc_op_fn *on_cqe;
 	struct torc__fiber *fiber; /* who waits in torc_op_wait */
 	struct io_uring_sqe *sqe;
+	struct torc_op *next_quiet; /* in the loop's list: torc_op_start_quiet */
 	int32_t res;
 	uint32_t cqe_flags;
 	uint8_t state; /* enum torc__op_state */
@@ -83,6 +84,16 @@ TORC_API TORC_MUST_CHECK int torc_op_wait(struct torc_op *op);
  * Thread      the loop's
  */
 TORC_API struct io_uring_sqe *torc_op_start(struct torc_op *op, torc_op_fn *on_cqe);
+
+/*
+ * torc_op_start_quiet - the same for an operation that the kernel completes while it is submitted, if at
+ * all, and that is expected to succeed with `res`: such as a send with MSG_DONTWAIT and MSG_WAITALL.
+ *
+ * Set IOSQE_CQE_SKIP_SUCCESS on the entry: only a failure posts a completion. Success is told, by the same
+ * on_cqe with `res`, when the submission has passed without one. That alone does not wake a loop that
+ * sleeps: nobody may be waiting for it.
+ */
+TORC_API struct io_uring_sqe *torc_op_start_quiet(struct torc_op *op, torc_op_fn *on_cqe, int res);
 
 /*
  * torc_op_cancel - ask the kernel to stop a started operation. Its last completion still comes.

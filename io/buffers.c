@@ -42,8 +42,8 @@ static int provide(struct torc__buffers *b)
 		return r;
 	io_uring_buf_ring_init(b->ring);
 	for (unsigned i = 0; i < b->count; i++)
-		io_uring_buf_ring_add(b->ring, torc__buffer_data(b, (uint16_t)i), TORC__BUFFER_BYTES,
-				      (uint16_t)i, (int)b->count - 1, (int)i);
+		io_uring_buf_ring_add(b->ring, torc__buffer_data(b, (uint16_t)i),
+				      TORC__BUFFER_BYTES, (uint16_t)i, (int)b->count - 1, (int)i);
 	io_uring_buf_ring_advance(b->ring, (int)b->count);
 	b->available = b->count;
 	return 0;
@@ -56,7 +56,8 @@ static int map(struct torc__buffers *b)
 	char *memory;
 
 	b->mapped_bytes = ring_bytes + (size_t)b->count * TORC__BUFFER_BYTES;
-	memory = mmap(NULL, b->mapped_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	memory = mmap(NULL, b->mapped_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
+		      -1, 0);
 	if (memory == MAP_FAILED)
 		return -ENOMEM;
 	b->ring = (struct io_uring_buf_ring *)(void *)memory;
@@ -93,7 +94,7 @@ static unsigned chunk_class(size_t bytes)
 {
 	unsigned class = 0;
 
-	while ((size_t)TORC__CHUNK_MIN << class < bytes)
+	while (class < TORC__CHUNK_CLASSES && (size_t)TORC__CHUNK_MIN << class < bytes)
 		class ++;
 	return class;
 }
@@ -101,8 +102,11 @@ static unsigned chunk_class(size_t bytes)
 char *torc__chunk_take(struct torc__buffers *b, size_t bytes, uint32_t *ret_capacity)
 {
 	unsigned class = chunk_class(bytes);
-	struct torc__chunk *chunk = b->chunks[class];
+	struct torc__chunk *chunk;
 
+	if (class >= TORC__CHUNK_CLASSES)
+		return NULL;
+	chunk = b->chunks[class];
 	*ret_capacity = TORC__CHUNK_MIN << class;
 	if (!chunk)
 		return malloc(*ret_capacity);
@@ -118,7 +122,8 @@ void torc__chunk_give(struct torc__buffers *b, char *chunk, uint32_t capacity)
 
 	if (!chunk)
 		return;
-	if (b->chunk_count[class] >= CHUNKS_KEPT >> class) {
+	/* Beyond the classes: a multishot receive can bring more at once than the largest view. */
+	if (class >= TORC__CHUNK_CLASSES || b->chunk_count[class] >= CHUNKS_KEPT >> class) {
 		free(chunk);
 		return;
 	}

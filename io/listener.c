@@ -50,7 +50,8 @@ static int set_options(int fd, int family, const struct torc_listen_options *o)
 		return -errno;
 	if (o->reuse_port && setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &one, sizeof(one)) < 0)
 		return -errno;
-	if (family == AF_INET6 && setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &zero, sizeof(zero)) < 0)
+	if (family == AF_INET6 &&
+	    setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &zero, sizeof(zero)) < 0)
 		return -errno;
 	/* Connections inherit it: answers go out at once, one send per turn gathers them already. */
 	if (setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one)) < 0)
@@ -58,7 +59,8 @@ static int set_options(int fd, int family, const struct torc_listen_options *o)
 	return 0;
 }
 
-static int bind_and_listen(int fd, const struct torc__address *a, const struct torc_listen_options *o)
+static int bind_and_listen(int fd, const struct torc__address *a,
+			   const struct torc_listen_options *o)
 {
 	int r = set_options(fd, a->any.sa_family, o);
 
@@ -95,7 +97,8 @@ static void read_address(struct torc_listener *l)
 		torc__address_format(&bound, l->address, sizeof(l->address));
 }
 
-int torc_listen(struct torc_listener *l, const char *text, const struct torc_listen_options *options)
+int torc_listen(struct torc_listener *l, const char *text,
+		const struct torc_listen_options *options)
 {
 	static const struct torc_listen_options defaults;
 	const struct torc_listen_options *o = options ? options : &defaults;
@@ -122,6 +125,60 @@ static struct torc_listener *of_op(struct torc_op *op)
 	return (struct torc_listener *)(void *)((char *)op - offsetof(struct torc_listener, op));
 }
 
+/*
+ * Stops the accepting at the end of a turn: in on_accept no operation may be started, and a fiber that does
+ * not come back to torc_accept would not stop it.
+ */
+struct brake {
+	struct torc__turn_work work;    /* first */
+	struct torc_listener *listener; /* NULL: closed meanwhile */
+};
+
+/* What torc_listener.accepted points into. */
+struct accepted {
+	struct brake *brake;
+	int fds[];
+};
+
+static struct brake *brake_of(const struct torc_listener *l)
+{
+	return ((struct accepted *)(void *)((char *)l->accepted - offsetof(struct accepted, fds)))
+		->brake;
+}
+
+static void run_brake(struct torc__turn_work *work)
+{
+	struct brake *brake = (struct brake *)work;
+
+	if (brake->listener)
+		torc_op_cancel(&brake->listener->op);
+	else
+		free(brake);
+}
+
+static void free_accepted(struct torc_listener *l)
+{
+	if (l->accepted)
+		free((char *)l->accepted - offsetof(struct accepted, fds));
+	l->accepted = NULL;
+}
+
+static int *alloc_accepted(struct torc_listener *l, unsigned capacity)
+{
+	struct accepted *a = malloc(sizeof(*a) + capacity * sizeof(a->fds[0]));
+
+	if (!a)
+		return NULL;
+	a->brake = l->accepted ? brake_of(l) : calloc(1, sizeof(*a->brake));
+	if (!a->brake) {
+		free(a);
+		return NULL;
+	}
+	a->brake->work.run = run_brake;
+	a->brake->listener = l;
+	return a->fds;
+}
+
 static bool grow_accepted(struct torc_listener *l)
 {
 	unsigned capacity = l->accepted_capacity ? l->accepted_capacity * 2 : 128;
@@ -129,16 +186,29 @@ static bool grow_accepted(struct torc_listener *l)
 
 	if (l->accepted_count < l->accepted_capacity)
 		return true;
-	accepted = malloc(capacity * sizeof(*accepted));
+	accepted = alloc_accepted(l, capacity);
 	if (!accepted)
 		return false;
 	for (unsigned i = 0; i < l->accepted_count; i++)
 		accepted[i] = l->accepted[(l->accepted_head + i) % l->accepted_capacity];
-	free(l->accepted);
+	free_accepted(l);
 	l->accepted = accepted;
 	l->accepted_head = 0;
 	l->accepted_capacity = capacity;
 	return true;
+}
+
+static void release_accepted(struct torc_listener *l)
+{
+	struct brake *brake;
+
+	if (!l->accepted)
+		return;
+	brake = brake_of(l);
+	brake->listener = NULL;
+	if (!brake->work.queued) /* or it frees itself */
+		free(brake);
+	free_accepted(l);
 }
 
 static void wake(struct torc_listener *l)
@@ -154,13 +224,14 @@ static void on_accept(struct torc_op *op, int res, unsigned cqe_flags)
 {
 	struct torc_listener *l = of_op(op);
 
-	(void)cqe_flags;
 	if (res >= 0 && !grow_accepted(l))
 		close(res); /* no memory to remember it by */
 	else if (res >= 0)
 		l->accepted[(l->accepted_head + l->accepted_count++) % l->accepted_capacity] = res;
 	else if (res != -ECANCELED)
 		l->error = res;
+	if (l->accepted_count >= ACCEPTED_HIGH && cqe_flags & IORING_CQE_F_MORE)
+		torc__turn_defer(torc__loop(), &brake_of(l)->work);
 	wake(l);
 }
 
@@ -207,8 +278,6 @@ static int take(struct torc_listener *l)
 
 	l->accepted_head = (l->accepted_head + 1) % l->accepted_capacity;
 	l->accepted_count--;
-	if (l->accepted_count >= ACCEPTED_HIGH)
-		torc_op_cancel(&l->op);
 	return fd;
 }
 
@@ -222,15 +291,12 @@ static int after_error(struct torc_listener *l)
 	case -EMFILE:
 	case -ENFILE:
 	case -ENOBUFS:
-	case -ENOMEM:
-		return torc_sleep(STARVED_NS);
+	case -ENOMEM: return torc_sleep(STARVED_NS);
 	case -EBADF:
 	case -EINVAL:
 	case -ENOTSOCK:
-	case -EOPNOTSUPP:
-		return error;
-	default:
-		return 0;
+	case -EOPNOTSUPP: return error;
+	default: return 0;
 	}
 }
 
@@ -261,11 +327,10 @@ void torc_listener_close(struct torc_listener *l)
 		wait_for_op(l, &close_kind);
 	while (l->accepted_count)
 		torc_close(take(l));
-	free(l->accepted);
-	l->accepted = NULL;
+	release_accepted(l);
 	if (l->shared)
 		return;
-	torc_close(l->fd);
+	close(l->fd); /* not torc_close: the address is free for the next torc_listen when this returns */
 	if (!strncmp(l->address, "unix:", 5))
 		unlink(l->address + 5);
 }

@@ -1,6 +1,7 @@
 #include <torc/io/server.h>
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -21,7 +22,7 @@
  *	      group: one fiber per connection; the acceptors spawn into it
  */
 
-#define GRACE_NS TORC_SECONDS(5)
+#define GRACE_NS        TORC_SECONDS(5)
 #define CONNECTIONS_MAX 1048576
 
 /* For what a handler wrote last to be taken by the peer. */
@@ -30,19 +31,25 @@
 struct server {
 	const struct torc_serve_options *options;
 	size_t address_count;
-	struct torc_listener *first; /* [address_count] loop 0's: the others listen where these do */
+	struct lane *lanes; /* [torc_loop_count()] */
+};
+
+/* The listeners of one loop, which closes them; the caller of torc_serve does if it never ran. */
+struct lane {
+	struct server *server;
+	struct torc_listener *listeners; /* [server->address_count] */
+	size_t open;
 };
 
 struct connection {
 	struct torc_stream stream;
 	struct connection *next, **link;
-	struct torc__fiber *fiber;
 };
 
 /* One loop's part. */
 struct station {
 	struct server *server;
-	struct torc_listener *listeners; /* [address_count] */
+	struct lane *lane;
 	struct torc_group *connections;
 	struct connection *live;
 	size_t live_count;
@@ -105,7 +112,6 @@ static int connection_main(void *arg)
 		end_connection(st);
 		return -ENOMEM;
 	}
-	c.fiber = torc__self();
 	c.stream.draining = &st->draining;
 	link_connection(st, &c);
 	r = st->server->options->handler(&c.stream, st->server->options->arg);
@@ -159,14 +165,16 @@ static void cancel_room(struct torc__wait *wait)
 static const struct torc__wait_kind room_kind = { "room for a connection", cancel_room };
 
 /* Until the loop has fewer connections than it may have. */
-static int await_room(struct station *st)
+static int await_room(struct acceptor *a)
 {
+	struct station *st = a->station;
 	const struct torc_serve_options *o = st->server->options;
 	size_t most = o->connections_max ? o->connections_max : CONNECTIONS_MAX;
 
 	while (st->live_count >= most) {
 		struct room_wait wait = { .station = st };
 
+		torc_op_cancel(&a->listener->op); /* what comes now is to wait in the kernel */
 		if (st->waiter) { /* another address's acceptor waits already: look again later */
 			int r = torc_sleep(TORC_MS(10));
 
@@ -187,13 +195,19 @@ static int acceptor_main(void *arg)
 	struct acceptor *a = arg;
 
 	for (;;) {
-		int r = await_room(a->station);
+		int fd, r = await_room(a);
 
-		if (!r)
-			r = torc_accept(a->listener);
 		if (r < 0)
 			return r;
-		r = start_connection(a->station, r);
+		fd = torc_accept(a->listener);
+		if (fd < 0)
+			return fd;
+		r = await_room(a); /* another address's acceptor may have taken it */
+		if (r < 0) {
+			torc_close(fd);
+			return r;
+		}
+		r = start_connection(a->station, fd);
 		/* Out of memory: wait for better times; the peer sees its connection closed. */
 		if (r < 0)
 			r = torc_sleep(TORC_MS(50));
@@ -209,20 +223,40 @@ static int spawn_acceptors(struct station *st, struct torc_group *group, struct 
 		struct torc_spawn_options o = { .name = "acceptor", .task = &a->task };
 		int r;
 
-		a->station = st;
-		a->listener = &st->listeners[i];
+		a->listener = &st->lane->listeners[i];
 		r = torc_group_spawn_with(group, &o, acceptor_main, a);
 		if (r < 0)
 			return r;
+		a->station = st; /* it has not run yet; without it there is nothing to join */
 	}
 	return 0;
 }
 
-static void cancel_idle(struct station *st)
+/*
+ * Readers look again, and find -ECANCELED (must_drain in stream.c). Their scopes are left alone, so that
+ * what they have written still goes out, within the grace period.
+ */
+static void wake_idle(struct station *st)
 {
-	for (struct connection *c = st->live; c; c = c->next)
-		if (!c->stream.busy && c->stream.rx_wait)
-			torc__scope_cancel(&c->fiber->base, -ECANCELED);
+	for (struct connection *c = st->live; c; c = c->next) {
+		struct torc__wait *wait = c->stream.rx_wait;
+
+		if (c->stream.busy || !wait)
+			continue;
+		c->stream.rx_wait = NULL;
+		torc__ready(wait->fiber);
+	}
+}
+
+static void close_lane(struct lane *lane)
+{
+	while (lane->open) {
+		struct torc_listener *l = &lane->listeners[--lane->open];
+
+		torc_listener_close(l);
+		if (l->shared)
+			close(l->fd); /* the duplicate of listen_too */
+	}
 }
 
 static uint64_t grace_end(const struct torc_serve_options *o)
@@ -247,8 +281,9 @@ static int accept_and_drain(struct station *st, struct torc_group *group, struct
 	for (size_t i = 0; i < st->server->address_count; i++)
 		if (acceptors[i].station)
 			torc_task_join(&acceptors[i].task);
+	close_lane(st->lane); /* nobody is to connect to a server that does not answer */
 	st->draining = true;
-	cancel_idle(st);
+	wake_idle(st);
 	torc_scope_set_deadline(shield, grace_end(st->server->options));
 	torc_group_wait(&connections);
 	return r;
@@ -291,65 +326,55 @@ static int probe(const char *address)
 	return 0;
 }
 
-static void fail(const struct torc_serve_options *o, const char *address, int error)
+static int listen_first(struct torc_listener *l, const char *address)
 {
-	if (o->on_error)
-		o->on_error(address, error, o->arg);
-}
-
-static int listen_first(struct server *sv, size_t i)
-{
-	const char *address = sv->options->addresses[i];
 	bool several = torc_loop_count() > 1 && !is_unix(address);
 	struct torc_listen_options o = { .reuse_port = several };
 	int r = several ? probe(address) : 0;
 
-	if (!r)
-		r = torc_listen(&sv->first[i], address, &o);
-	if (r < 0)
-		fail(sv->options, address, r);
-	return r;
+	return r < 0 ? r : torc_listen(l, address, &o);
 }
 
-/* Listen where loop 0 does: on its own socket with the same port, or on the same Unix socket. */
+/* Listen where loop 0 does: on a socket of our own with the same port, or on the same Unix socket. */
 static int listen_too(struct torc_listener *l, const struct torc_listener *first)
 {
 	struct torc_listen_options o = { .reuse_port = true };
+	int r;
 
-	if (is_unix(first->address))
-		o.share_fd = first->fd;
-	return torc_listen(l, first->address, &o);
+	if (!is_unix(first->address))
+		return torc_listen(l, first->address, &o);
+	o.share_fd = fcntl(first->fd, F_DUPFD_CLOEXEC, 3);
+	if (o.share_fd < 0)
+		return -errno;
+	r = torc_listen(l, first->address, &o);
+	if (r < 0)
+		close(o.share_fd);
+	return r;
 }
 
-static void close_all(struct torc_listener *listeners, size_t count)
+static int open_lane(struct server *sv, struct lane *lane)
 {
-	while (count)
-		torc_listener_close(&listeners[--count]);
+	for (; lane->open < sv->address_count; lane->open++) {
+		const char *address = sv->options->addresses[lane->open];
+		struct torc_listener *l = &lane->listeners[lane->open];
+		int r = lane == sv->lanes ? listen_first(l, address)
+					  : listen_too(l, &sv->lanes->listeners[lane->open]);
+
+		if (r < 0) {
+			if (sv->options->on_error)
+				sv->options->on_error(address, r, sv->options->arg);
+			return r;
+		}
+	}
+	return 0;
 }
 
 static int station_main(void *arg)
 {
-	struct server *sv = arg;
-	struct station st = { .server = sv };
-	size_t n = 0;
-	int r = 0;
+	struct lane *lane = arg;
+	struct station st = { .server = lane->server, .lane = lane };
 
-	if (torc_loop_index() == 0) {
-		st.listeners = sv->first;
-		return serve_here(&st);
-	}
-	st.listeners = calloc(sv->address_count, sizeof(*st.listeners));
-	if (!st.listeners)
-		return -ENOMEM;
-	for (; n < sv->address_count && !r; n += !r)
-		r = listen_too(&st.listeners[n], &sv->first[n]);
-	if (r < 0)
-		fail(sv->options, sv->first[n].address, r);
-	else
-		r = serve_here(&st);
-	close_all(st.listeners, n);
-	free(st.listeners);
-	return r;
+	return serve_here(&st);
 }
 
 static int serve_everywhere(struct server *sv)
@@ -358,12 +383,12 @@ static int serve_everywhere(struct server *sv)
 	int r = 0;
 
 	for (size_t i = 0; sv->options->on_listen && i < sv->address_count; i++)
-		sv->options->on_listen(sv->first[i].address, sv->options->arg);
+		sv->options->on_listen(sv->lanes->listeners[i].address, sv->options->arg);
 	torc_group_enter(&group);
 	for (int i = 0; i < torc_loop_count() && !r; i++) {
 		struct torc_spawn_options o = { .name = "server", .loop = TORC_ON_LOOP(i) };
 
-		r = torc_group_spawn_with(&group, &o, station_main, sv);
+		r = torc_group_spawn_with(&group, &o, station_main, &sv->lanes[i]);
 	}
 	if (r < 0)
 		torc_group_cancel(&group);
@@ -373,23 +398,38 @@ static int serve_everywhere(struct server *sv)
 	return r;
 }
 
+/* Listening is nothing of the ring's: one fiber does it for all loops, before any of them serves. */
+static int listen_and_serve(struct server *sv, struct torc_listener *listeners)
+{
+	int r = 0, loops = torc_loop_count();
+
+	for (int i = 0; i < loops && !r; i++) {
+		sv->lanes[i].server = sv;
+		sv->lanes[i].listeners = &listeners[(size_t)i * sv->address_count];
+		r = open_lane(sv, &sv->lanes[i]);
+	}
+	if (!r)
+		r = serve_everywhere(sv);
+	for (int i = 0; i < loops; i++)
+		close_lane(&sv->lanes[i]);
+	return r;
+}
+
 int torc_serve_with(const struct torc_serve_options *options)
 {
 	struct server sv = { .options = options };
-	size_t n = 0;
-	int r = 0;
+	size_t loops = (size_t)torc_loop_count();
+	struct torc_listener *listeners;
+	int r = -ENOMEM;
 
 	while (options->addresses[sv.address_count])
 		sv.address_count++;
-	sv.first = calloc(sv.address_count + 1, sizeof(*sv.first));
-	if (!sv.first)
-		return -ENOMEM;
-	for (; n < sv.address_count && !r; n += !r)
-		r = listen_first(&sv, n);
-	if (!r)
-		r = serve_everywhere(&sv);
-	close_all(sv.first, n);
-	free(sv.first);
+	sv.lanes = calloc(loops, sizeof(*sv.lanes));
+	listeners = calloc(loops * sv.address_count + 1, sizeof(*listeners));
+	if (sv.lanes && listeners)
+		r = listen_and_serve(&sv, listeners);
+	free(listeners);
+	free(sv.lanes);
 	return r == -ECANCELED ? 0 : r;
 }
 

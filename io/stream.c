@@ -144,10 +144,13 @@ static void drop_first_buffer(struct torc_stream *s)
 	torc__buffer_give(s->buffers, id);
 }
 
-/* Move every received buffer to the end of the spill. */
-static int gather(struct torc_stream *s)
+/*
+ * Move received buffers to the end of the spill until it has `least` bytes. Not more: only what is in
+ * buffers counts towards RX_HIGH, and a spill that took all would grow with a reader that lags behind.
+ */
+static int gather(struct torc_stream *s, size_t least)
 {
-	while (s->rx_count) {
+	while (s->rx_count && s->spill_len < least) {
 		uint32_t len = s->buffers->meta[s->rx_first].len - s->rx_offset;
 		int r = grow_spill(s, len);
 
@@ -178,7 +181,7 @@ static void arm_shared(struct torc_stream *s)
 static int arm_private(struct torc_stream *s)
 {
 	struct io_uring_sqe *sqe;
-	int r = gather(s); /* the spill comes first: what arrived earlier has to be in it */
+	int r = gather(s, SIZE_MAX); /* the spill comes first: what arrived earlier has to be in it */
 
 	if (!r)
 		r = grow_spill(s, TORC__BUFFER_BYTES);
@@ -301,7 +304,7 @@ int torc_stream_fill(struct torc_stream *s, size_t least, struct torc_slice *ret
 
 		/* While the kernel writes into the spill it must stay where it is. */
 		if (!r && contiguous(s) < least && !(s->rx_private && torc_op_pending(&s->rx)))
-			r = s->spill_len || s->rx_count > 1 ? gather(s) : 0;
+			r = s->spill_len || s->rx_count > 1 ? gather(s, least) : 0;
 		if (r < 0)
 			return r;
 		if (contiguous(s) >= least)
@@ -404,7 +407,8 @@ static void on_tx(struct torc_op *op, int res, unsigned cqe_flags)
 		drop_pending(s);
 	} else {
 		s->sending_offset += res > 0 ? (uint32_t)res : 0;
-		if (s->sending_offset == s->sending_len)
+		s->tx_full = s->sending_offset < s->sending_len;
+		if (!s->tx_full)
 			drop_sending(s);
 		if (s->sending || s->pending)
 			defer(s);
@@ -412,9 +416,28 @@ static void on_tx(struct torc_op *op, int res, unsigned cqe_flags)
 	wake(&s->tx_wait);
 }
 
+/* The peer keeps up: the send is over when it is submitted, and only a failure is worth a completion. */
+static void send_quietly(struct torc_stream *s, const char *data, uint32_t len)
+{
+	struct io_uring_sqe *sqe = torc_op_start_quiet(&s->tx, on_tx, (int)len);
+
+	io_uring_prep_send(sqe, s->fd, data, len, MSG_NOSIGNAL | MSG_WAITALL | MSG_DONTWAIT);
+	sqe->flags |= IOSQE_CQE_SKIP_SUCCESS;
+}
+
+/* The socket's buffer is full: let the kernel wait until the peer has made room. */
+static void send_waiting(struct torc_stream *s, const char *data, uint32_t len)
+{
+	struct io_uring_sqe *sqe = torc_op_start(&s->tx, on_tx);
+
+	io_uring_prep_send(sqe, s->fd, data, len, MSG_NOSIGNAL | MSG_WAITALL);
+}
+
 static void start_send(struct torc_stream *s)
 {
-	struct io_uring_sqe *sqe;
+	/* Who waits for the end of the send must be woken by it: a quiet one ends no sleep of the loop. */
+	bool quiet = !s->tx_full && !s->tx_wait &&
+		     !(s->buffers->loop->ring.disabled & TORC__CQE_SKIP);
 
 	if (!s->sending) {
 		s->sending = s->pending;
@@ -424,9 +447,8 @@ static void start_send(struct torc_stream *s)
 		s->pending = NULL;
 		s->pending_len = s->pending_capacity = 0;
 	}
-	sqe = torc_op_start(&s->tx, on_tx);
-	io_uring_prep_send(sqe, s->fd, s->sending + s->sending_offset,
-			   s->sending_len - s->sending_offset, MSG_NOSIGNAL | MSG_WAITALL);
+	(quiet ? send_quietly : send_waiting)(s, s->sending + s->sending_offset,
+					      s->sending_len - s->sending_offset);
 }
 
 /* The end of a turn in which something was written, or too much was received. */

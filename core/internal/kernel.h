@@ -66,7 +66,7 @@ void torc__kernel_explain(int error);
 /* Is there something to submit? */
 static inline bool torc__ring_prepared(const struct torc__ring *ring)
 {
-	return ring->uring.sq.sqe_tail != *ring->uring.sq.ktail;
+	return ring->uring.sq.sqe_tail != io_uring_smp_load_acquire(ring->uring.sq.khead);
 }
 
 /* Does the kernel have completions that only an enter brings, or are some there already? */

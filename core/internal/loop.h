@@ -81,6 +81,7 @@ struct torc__loop {
 	struct torc__fiber *ended; /* its memory goes back when its stack is no longer in use */
 
 	struct torc__turn_work *work_head, **work_tail;
+	struct torc_op *quiet_head, **quiet_tail; /* started quietly, oldest first */
 	struct torc__ring ring;
 	struct torc__timers timers;
 	struct torc__stacks stacks;
@@ -90,6 +91,7 @@ struct torc__loop {
 	int index;
 	int cpu; /* -1: not pinned */
 	bool reaping;
+	bool unsettled; /* some of the quiet ones may have failed or not been submitted */
 	bool stopping;
 	uint64_t trim_ns; /* when free stacks are looked at next */
 	size_t fibers, fibers_max;
