@@ -329,7 +329,7 @@ $(call test_programs,$(1)): $(call objects,$(1)) $(TEST_OBJ) $(STATIC_LIB)
 	$$(link) $(2)
 endef
 
-$(foreach s,$(UNIT_SRC) $(STRESS_SRC),$(eval $(call test_program,$(s),-lcriterion)))
+$(foreach s,$(UNIT_SRC) $(STRESS_SRC),$(eval $(call test_program,$(s),-lcriterion -lm)))
 $(foreach s,$(FUZZ_SRC),$(eval $(call test_program,$(s),-fsanitize=fuzzer)))
 
 # A cross test includes the C sources that it tests; the assembly is linked in here.  liburing does not exist

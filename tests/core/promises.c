@@ -1,0 +1,752 @@
+/*
+ * The promises of core's headers, each as a program that runs on a loop.
+ */
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <fenv.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <torc/torc.h>
+
+/* A failed check in a fiber: cr_assert would jump back to a stack that is not ours. */
+#define check(what)                                                                        \
+	do {                                                                               \
+		if (!(what)) {                                                             \
+			fprintf(stderr, "%s:%d: failed: %s\n", __FILE__, __LINE__, #what); \
+			abort();                                                           \
+		}                                                                          \
+	} while (0)
+
+static int run(torc_fn *fn, void *arg)
+{
+	return torc_run(NULL, fn, arg);
+}
+
+static int forever(void *arg)
+{
+	(void)arg;
+	return torc_sleep(TORC_NEVER);
+}
+
+static int return_arg(void *arg)
+{
+	return (int)(intptr_t)arg;
+}
+
+/* --- run --- */
+
+Test(run, returns_what_the_function_returned, .timeout = 10)
+{
+	cr_assert_eq(run(return_arg, (void *)7), 7);
+	cr_assert_eq(run(return_arg, (void *)-5), -5);
+}
+
+static int open_descriptors(void)
+{
+	int n = 0;
+
+	for (int fd = 0; fd < 256; fd++)
+		n += dup2(fd, fd) == fd;
+	return n;
+}
+
+Test(run, leaves_no_descriptor_behind, .timeout = 20)
+{
+	int before = open_descriptors();
+
+	for (int i = 0; i < 20; i++)
+		cr_assert_eq(torc_run(&(struct torc_options){ .loops = 3 }, return_arg, NULL), 0);
+	cr_assert_eq(open_descriptors(), before);
+}
+
+static int run_again(void *arg)
+{
+	(void)arg;
+	return torc_run(NULL, return_arg, NULL);
+}
+
+Test(run, refuses_to_nest, .timeout = 10)
+{
+	cr_assert_eq(run(run_again, NULL), -EBUSY);
+}
+
+Test(run, refuses_options_out_of_range, .timeout = 10)
+{
+	static const struct torc_options bad[] = {
+		{ .loops = -2 },         { .loops = 257 },       { .ring_entries = 7 },
+		{ .ring_entries = 100 }, { .recv_buffers = 12 }, { .stack_bytes = (size_t)1 << 27 },
+	};
+
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+		cr_assert_eq(torc_run(&bad[i], return_arg, NULL), -EINVAL, "case %zu", i);
+}
+
+Test(run, refuses_unknown_features, .timeout = 10)
+{
+	setenv("TORC_DISABLE", "msg_ring,nonsense", 1);
+	cr_assert_eq(run(return_arg, NULL), -EINVAL);
+}
+
+static int raise_and_wait(void *arg)
+{
+	kill(getpid(), (int)(intptr_t)arg);
+	return torc_sleep(TORC_NEVER);
+}
+
+Test(run, signals_cancel_the_first_fiber, .timeout = 10)
+{
+	cr_assert_eq(run(raise_and_wait, (void *)SIGINT), -ECANCELED);
+	cr_assert_eq(run(raise_and_wait, (void *)SIGTERM), -ECANCELED);
+}
+
+Test(run, a_signal_that_was_ignored_cancels_too, .timeout = 10)
+{
+	signal(SIGINT, SIG_IGN);
+	cr_assert_eq(run(raise_and_wait, (void *)SIGINT), -ECANCELED);
+	cr_assert_eq(signal(SIGINT, SIG_DFL), SIG_IGN, "the disposition is restored");
+}
+
+/* --- every feature turned off in turn --- */
+
+static int nop(void)
+{
+	struct torc_op op;
+	struct io_uring_sqe *sqe;
+	int r = torc_op_begin(&op, &sqe);
+
+	if (r < 0)
+		return r;
+	io_uring_prep_nop(sqe);
+	return torc_op_wait(&op);
+}
+
+static int mixed(void *arg)
+{
+	struct torc_group g;
+
+	(void)arg;
+	for (int round = 0; round < 50; round++) {
+		struct torc_spawn_options there = { .loop = TORC_ON_LOOP(1) };
+
+		torc_group_enter(&g);
+		check(torc_group_spawn_with(&g, &there, return_arg, (void *)3) == 0);
+		check(torc_group_spawn(&g, return_arg, NULL) == 0);
+		check(nop() == 0);
+		check(torc_sleep(1000) == 0);
+		check(torc_group_wait(&g) == 0);
+	}
+	return 0;
+}
+
+Test(run, works_without_each_feature, .timeout = 60)
+{
+	static const char *const features[] = {
+		"guard_install", "msg_ring",        "single_issuer",
+		"defer_taskrun", "registered_ring", "recv_multishot",
+		"min_wait",      "cqe_skip",        "msg_ring,min_wait,guard_install,single_issuer"
+	};
+
+	for (size_t i = 0; i < sizeof(features) / sizeof(features[0]); i++) {
+		setenv("TORC_DISABLE", features[i], 1);
+		cr_assert_eq(torc_run(&(struct torc_options){ .loops = 2 }, mixed, NULL), 0, "%s",
+			     features[i]);
+	}
+}
+
+/* --- traps and overflows, in a child --- */
+
+struct died {
+	int signal;
+	char text[4096];
+};
+
+static struct died die(torc_fn *fn)
+{
+	struct died d = { .signal = 0 };
+	int fds[2], status;
+	size_t n = 0;
+	ssize_t got;
+	pid_t pid;
+
+	cr_assert_eq(pipe(fds), 0);
+	pid = fork();
+	if (!pid) {
+		dup2(fds[1], STDERR_FILENO);
+		signal(SIGABRT, SIG_DFL);
+		signal(SIGSEGV, SIG_DFL);
+		_exit(run(fn, NULL) != 0);
+	}
+	close(fds[1]);
+	while ((got = read(fds[0], d.text + n, sizeof(d.text) - 1 - n)) > 0)
+		n += (size_t)got;
+	close(fds[0]);
+	waitpid(pid, &status, 0);
+	d.signal = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
+	return d;
+}
+
+static __attribute__((noinline)) int dig(int depth)
+{
+	volatile char frame[512];
+
+	frame[0] = (char)depth;
+	return depth < 0 ? 0 : dig(depth + 1) + frame[0]; /* it ends only by the overflow */
+}
+
+static int dig_in(void *arg)
+{
+	(void)arg;
+	torc_fiber_set_name("digger");
+	return dig(0);
+}
+
+static void expect_overflow(void)
+{
+	struct died d = die(dig_in);
+
+	cr_assert_eq(d.signal, SIGSEGV);
+	cr_assert(strstr(d.text, "stack overflow in fiber digger"), "%s", d.text);
+	cr_assert(strstr(d.text, "65536 bytes"), "%s", d.text);
+}
+
+Test(stack, overflow_is_reported_with_the_fibers_name, .timeout = 20)
+{
+#if defined(__SANITIZE_ADDRESS__)
+	cr_skip_test("ASan reports it first");
+#endif
+	expect_overflow();
+	setenv("TORC_DISABLE", "guard_install", 1);
+	expect_overflow();
+}
+
+static int leave_outer_first(void *arg)
+{
+	struct torc_scope a, b;
+
+	(void)arg;
+	torc_scope_enter(&a, TORC_NEVER);
+	torc_scope_enter(&b, TORC_NEVER);
+	return torc_scope_leave(&a);
+}
+
+static int end_inside(void *arg)
+{
+	static struct torc_scope s;
+
+	(void)arg;
+	torc_scope_enter(&s, TORC_NEVER);
+	return 0;
+}
+
+Test(scope, misuse_traps_with_a_message, .timeout = 20)
+{
+	struct died d = die(leave_outer_first);
+
+	cr_assert_eq(d.signal, SIGABRT);
+	cr_assert(strstr(d.text, "reverse order"), "%s", d.text);
+	cr_assert(strstr(d.text, "main"), "%s", d.text);
+	d = die(end_inside);
+	cr_assert_eq(d.signal, SIGABRT);
+	cr_assert(strstr(d.text, "ended inside a scope"), "%s", d.text);
+}
+
+/* --- scopes --- */
+
+static int deadlines(void *arg)
+{
+	struct torc_scope outer, inner, shield;
+
+	(void)arg;
+	torc_scope_enter(&outer, TORC_MS(5));
+	check(torc_sleep(TORC_SECONDS(60)) == -ETIMEDOUT);
+	for (int i = 0; i < 3; i++) { /* level-triggered */
+		check(torc_sleep(1) == -ETIMEDOUT);
+		check(torc_yield() == -ETIMEDOUT);
+		check(nop() == -ETIMEDOUT);
+	}
+	torc_scope_enter(&inner, TORC_NEVER);
+	check(torc_sleep(1) == -ETIMEDOUT);
+	torc_scope_enter_shield(&shield, TORC_SECONDS(60));
+	check(torc_sleep(1000) == 0);
+	check(nop() == 0);
+	check(torc_scope_leave(&shield) == 0);
+	check(torc_sleep(1) == -ETIMEDOUT);
+	check(torc_scope_leave(&inner) == 0);
+	check(torc_scope_leave(&outer) == -ETIMEDOUT);
+	check(torc_sleep(1000) == 0);
+	/* 0 has passed already */
+	torc_scope_enter(&outer, 0);
+	check(torc_sleep(1) == -ETIMEDOUT);
+	check(torc_scope_leave(&outer) == -ETIMEDOUT);
+	/* a shield has a deadline of its own */
+	torc_scope_enter_shield(&shield, TORC_MS(2));
+	check(torc_sleep(TORC_NEVER) == -ETIMEDOUT);
+	check(torc_scope_leave(&shield) == -ETIMEDOUT);
+	/* an outer deadline passes while shielded and takes effect after it */
+	torc_scope_enter(&outer, TORC_MS(2));
+	torc_scope_enter_shield(&shield, TORC_SECONDS(60));
+	check(torc_sleep(TORC_MS(5)) == 0);
+	check(torc_scope_leave(&shield) == 0);
+	check(torc_sleep(TORC_NEVER) == -ETIMEDOUT);
+	check(torc_scope_leave(&outer) == -ETIMEDOUT);
+	return 0;
+}
+
+Test(scope, deadlines_nest_and_shields_hold, .timeout = 10)
+{
+	cr_assert_eq(run(deadlines, NULL), 0);
+}
+
+static int cancel_given(void *arg)
+{
+	torc_scope_cancel(arg);
+	return 0;
+}
+
+static int move_given(void *arg)
+{
+	torc_scope_set_deadline(arg, torc_now_ns());
+	return 0;
+}
+
+static int cancelled_by_others(void *arg)
+{
+	struct torc_group g;
+	struct torc_scope s;
+
+	(void)arg;
+	torc_group_enter(&g);
+	torc_scope_enter(&s, TORC_NEVER);
+	check(torc_group_spawn(&g, cancel_given, &s) == 0);
+	check(torc_sleep(TORC_NEVER) == -ECANCELED);
+	check(torc_scope_status() == -ECANCELED);
+	check(torc_scope_leave(&s) == -ECANCELED);
+	torc_scope_enter(&s, TORC_SECONDS(60));
+	check(torc_group_spawn(&g, move_given, &s) == 0);
+	check(torc_sleep(TORC_NEVER) == -ETIMEDOUT);
+	check(torc_scope_leave(&s) == -ETIMEDOUT);
+	/* moved later: the early timer is no harm */
+	torc_scope_enter(&s, TORC_MS(2));
+	torc_scope_set_deadline(&s, TORC_NEVER);
+	check(torc_sleep(TORC_MS(5)) == 0);
+	check(torc_scope_leave(&s) == 0);
+	return torc_group_wait(&g);
+}
+
+Test(scope, others_cancel_and_move_it, .timeout = 10)
+{
+	cr_assert_eq(run(cancelled_by_others, NULL), 0);
+}
+
+/* --- groups --- */
+
+static int groups(void *arg)
+{
+	struct torc_group g;
+	struct torc_task a, b;
+	struct torc_scope s;
+
+	(void)arg;
+	/* the first failure cancels siblings, and the owner's calls */
+	torc_group_enter(&g);
+	check(torc_group_spawn(&g, forever, NULL) == 0);
+	check(torc_group_spawn(&g, return_arg, (void *)-EIO) == 0);
+	check(torc_sleep(TORC_NEVER) == -ECANCELED);
+	check(torc_group_wait(&g) == -EIO);
+	/* a supervisor does not care */
+	torc_group_enter_supervisor(&g);
+	check(torc_group_spawn(&g, return_arg, (void *)-EIO) == 0);
+	check(torc_sleep(1000) == 0);
+	check(torc_group_wait(&g) == 0);
+	/* cancelled by its owner */
+	torc_group_enter(&g);
+	check(torc_group_spawn(&g, forever, NULL) == 0);
+	torc_group_cancel(&g);
+	check(torc_group_spawn(&g, forever, NULL) == 0); /* into a cancelled group */
+	check(torc_group_wait(&g) == 0);
+	/* cancelled from outside */
+	torc_scope_enter(&s, TORC_MS(3));
+	torc_group_enter(&g);
+	check(torc_group_spawn(&g, forever, NULL) == 0);
+	check(torc_group_wait(&g) == -ETIMEDOUT);
+	check(torc_scope_leave(&s) == -ETIMEDOUT);
+	/* tasks */
+	torc_group_enter(&g);
+	check(torc_group_spawn_with(&g, &(struct torc_spawn_options){ .task = &a }, return_arg,
+				    (void *)9) == 0);
+	check(torc_group_spawn_with(&g, &(struct torc_spawn_options){ .task = &b }, forever,
+				    NULL) == 0);
+	check(torc_task_join(&a) == 9);
+	check(torc_task_join(&a) == 9);
+	torc_scope_enter(&s, TORC_MS(2));
+	check(torc_task_join(&b) == -ETIMEDOUT);
+	torc_scope_leave(&s);
+	torc_task_cancel(&b);
+	check(torc_task_join(&b) == -ECANCELED);
+	check(torc_group_wait(&g) == 0);
+	/* limits */
+	torc_group_enter(&g);
+	check(torc_group_spawn_with(&g, &(struct torc_spawn_options){ .loop = 9 }, forever, NULL) ==
+	      -EINVAL);
+	check(torc_group_spawn_with(&g, &(struct torc_spawn_options){ .stack_bytes = 1u << 27 },
+				    forever, NULL) == -EINVAL);
+	check(torc_group_wait(&g) == 0);
+	return 0;
+}
+
+Test(group, keeps_its_promises, .timeout = 10)
+{
+	cr_assert_eq(run(groups, NULL), 0);
+}
+
+static int nest(void *arg)
+{
+	intptr_t depth = (intptr_t)arg;
+	struct torc_group g;
+
+	if (!depth)
+		return torc_sleep(TORC_NEVER);
+	torc_group_enter(&g);
+	check(torc_group_spawn(&g, nest, (void *)(depth - 1)) == 0);
+	return torc_group_wait(&g);
+}
+
+static int cancel_deep(void *arg)
+{
+	struct torc_scope s;
+	int r;
+
+	(void)arg;
+	torc_scope_enter(&s, TORC_MS(50));
+	r = nest((void *)5000);
+	check(r == -ETIMEDOUT);
+	return torc_scope_leave(&s) == -ETIMEDOUT ? 0 : -EIO;
+}
+
+Test(group, five_thousand_nested_are_cancelled, .timeout = 20)
+{
+	cr_assert_eq(run(cancel_deep, NULL), 0);
+}
+
+static int at_the_limit(void *arg)
+{
+	struct torc_group g;
+	int r, n = 0;
+
+	(void)arg;
+	torc_group_enter(&g);
+	while (!(r = torc_group_spawn(&g, forever, NULL)))
+		n++;
+	check(r == -EAGAIN && n == 100 - 2); /* the root and this one */
+	torc_group_cancel(&g);
+	return torc_group_wait(&g);
+}
+
+Test(group, spawn_fails_at_fibers_max, .timeout = 10)
+{
+	cr_assert_eq(torc_run(&(struct torc_options){ .fibers_max = 100 }, at_the_limit, NULL), 0);
+}
+
+static int detached_result;
+
+static int detached(void *arg)
+{
+	(void)arg;
+	detached_result = torc_sleep(TORC_NEVER);
+	return detached_result;
+}
+
+static int detach_one(void *arg)
+{
+	(void)arg;
+	check(torc_detach("stray", detached, NULL) == 0);
+	return torc_sleep(1000);
+}
+
+Test(group, the_detached_are_cancelled_at_the_end, .timeout = 10)
+{
+	cr_assert_eq(run(detach_one, NULL), 0);
+	cr_assert_eq(detached_result, -ECANCELED);
+}
+
+/* --- other loops --- */
+
+static int across(void *arg)
+{
+	struct torc_group g;
+	struct torc_scope s;
+	struct torc_task t;
+	struct torc_spawn_options there = { .loop = TORC_ON_LOOP(2), .task = &t };
+
+	(void)arg;
+	torc_group_enter(&g);
+	check(torc_group_spawn_with(&g, &there, return_arg, (void *)4) == 0);
+	check(torc_task_join(&t) == 4);
+	check(torc_group_wait(&g) == 0);
+
+	torc_group_enter(&g);
+	check(torc_group_spawn_with(&g, &there, forever, NULL) == 0);
+	torc_task_cancel(&t);
+	check(torc_task_join(&t) == -ECANCELED);
+	check(torc_group_wait(&g) == 0);
+
+	torc_group_enter(&g);
+	there.task = NULL;
+	check(torc_group_spawn_with(&g, &there, forever, NULL) == 0);
+	there.loop = TORC_ON_LOOP(1);
+	check(torc_group_spawn_with(&g, &there, return_arg, (void *)-EIO) == 0);
+	check(torc_group_wait(&g) == -EIO);
+
+	torc_scope_enter(&s, TORC_MS(5));
+	torc_group_enter(&g);
+	check(torc_group_spawn_with(&g, &there, forever, NULL) == 0);
+	check(torc_group_wait(&g) == -ETIMEDOUT);
+	check(torc_scope_leave(&s) == -ETIMEDOUT);
+	return 0;
+}
+
+Test(loops, results_failures_and_cancellations_cross, .timeout = 20)
+{
+	cr_assert_eq(torc_run(&(struct torc_options){ .loops = 3 }, across, NULL), 0);
+	setenv("TORC_DISABLE", "msg_ring", 1);
+	cr_assert_eq(torc_run(&(struct torc_options){ .loops = 3 }, across, NULL), 0);
+}
+
+/* --- operations --- */
+
+static int read_fd(int fd, void *buf, unsigned len)
+{
+	struct torc_op op;
+	struct io_uring_sqe *sqe;
+	int r = torc_op_begin(&op, &sqe);
+
+	if (r < 0)
+		return r;
+	io_uring_prep_read(sqe, fd, buf, len, 0);
+	return torc_op_wait(&op);
+}
+
+struct reader {
+	int fd;
+	int result;
+	char byte;
+};
+
+static int read_one(void *arg)
+{
+	struct reader *r = arg;
+
+	r->result = read_fd(r->fd, &r->byte, 1);
+	return 0;
+}
+
+/* Data and the cancellation arrive in either order, or at once: the byte is returned or still there. */
+static int race(void *arg)
+{
+	int fds[2], delivered = 0, kept = 0;
+
+	(void)arg;
+	check(pipe(fds) == 0);
+	for (int i = 0; i < 300; i++) {
+		struct reader r = { .fd = fds[0] };
+		struct torc_group g;
+		struct torc_task t;
+
+		torc_group_enter(&g);
+		check(torc_group_spawn_with(&g, &(struct torc_spawn_options){ .task = &t },
+					    read_one, &r) == 0);
+		if (i % 5)
+			torc_yield();
+		if (i % 4 == 1)
+			check(torc_sleep(1) == 0);
+		if (i % 2)
+			check(write(fds[1], "x", 1) == 1);
+		torc_task_cancel(&t);
+		if (!(i % 2))
+			check(write(fds[1], "x", 1) == 1);
+		check(torc_group_wait(&g) == 0);
+		if (r.result == 1) {
+			delivered++;
+		} else {
+			check(r.result == -ECANCELED);
+			check(read_fd(fds[0], &r.byte, 1) == 1);
+			kept++;
+		}
+		check(r.byte == 'x');
+	}
+	check(delivered + kept == 300 && kept > 0);
+	close(fds[0]);
+	close(fds[1]);
+	return 0;
+}
+
+Test(op, a_cancelled_read_loses_nothing, .timeout = 20)
+{
+	cr_assert_eq(run(race, NULL), 0);
+}
+
+#define READERS 2000
+
+/* Far more operations than the queues have entries; all complete at once, then all are cancelled. */
+static int many(void *arg)
+{
+	static struct reader readers[READERS];
+	static uint64_t one = 1;
+	struct torc_group g;
+	struct torc_stats stats;
+	int fds[2];
+
+	(void)arg;
+	check(pipe(fds) == 0);
+	for (int round = 0; round < 2; round++) {
+		torc_group_enter(&g);
+		for (int i = 0; i < READERS; i++) {
+			readers[i] = (struct reader){ .fd = fds[0] };
+			check(torc_group_spawn(&g, read_one, &readers[i]) == 0);
+		}
+		check(torc_sleep(1000) == 0);
+		if (round == 0) {
+			static char bytes[READERS];
+
+			check(write(fds[1], bytes, READERS) == READERS);
+		} else {
+			torc_group_cancel(&g);
+		}
+		check(torc_group_wait(&g) == 0);
+		for (int i = 0; i < READERS; i++)
+			check(readers[i].result == (round ? -ECANCELED : 1));
+	}
+	torc_stats(&stats);
+	check(stats.fibers == 2 && stats.timers == 0);
+	(void)one;
+	close(fds[0]);
+	close(fds[1]);
+	return 0;
+}
+
+Test(op, more_of_them_than_the_ring_has_entries, .timeout = 30)
+{
+	cr_assert_eq(torc_run(&(struct torc_options){ .ring_entries = 8 }, many, NULL), 0);
+	cr_assert_eq(run(many, NULL), 0);
+}
+
+/* --- fibers --- */
+
+static int rounding(void *arg)
+{
+	(void)arg;
+	torc_fiber_keep_fpenv();
+	fesetround(FE_UPWARD);
+	for (int i = 0; i < 10; i++) {
+		check(torc_yield() == 0);
+		check(fegetround() == FE_UPWARD);
+	}
+	fesetround(FE_TONEAREST);
+	return 0;
+}
+
+static int not_rounding(void *arg)
+{
+	(void)arg;
+	for (int i = 0; i < 10; i++) {
+		check(fegetround() == FE_TONEAREST);
+		check(torc_yield() == 0);
+	}
+	return 0;
+}
+
+static int two_roundings(void *arg)
+{
+	struct torc_group g;
+
+	(void)arg;
+	torc_group_enter(&g);
+	check(torc_group_spawn(&g, rounding, NULL) == 0);
+	check(torc_group_spawn(&g, not_rounding, NULL) == 0);
+	return torc_group_wait(&g);
+}
+
+Test(fiber, keeps_its_floating_point_environment_when_it_says_so, .timeout = 10)
+{
+	cr_assert_eq(run(two_roundings, NULL), 0);
+}
+
+#define CROWD 100000
+
+static int crowd(void *arg)
+{
+	struct torc_group g;
+	struct torc_stats before, during, after;
+
+	(void)arg;
+	torc_stats(&before);
+	torc_group_enter(&g);
+	for (int i = 0; i < CROWD; i++)
+		check(torc_group_spawn(&g, forever, NULL) == 0);
+	check(torc_yield() == 0);
+	torc_stats(&during);
+	check(during.fibers == before.fibers + CROWD);
+	torc_group_cancel(&g);
+	check(torc_group_wait(&g) == 0);
+	/* the memory goes back when a second has passed without a use for it */
+	for (int i = 0; i < 100; i++) {
+		torc_stats(&after);
+		if (after.stacks_bytes < during.stacks_bytes / 50)
+			break;
+		check(torc_sleep(TORC_MS(100)) == 0);
+	}
+	check(after.fibers == before.fibers && after.timers == 0);
+	check(after.stacks_bytes < during.stacks_bytes / 50);
+	return 0;
+}
+
+Test(fiber, a_hundred_thousand_are_parked_and_cancelled_without_a_leak, .timeout = 60)
+{
+	cr_assert_eq(run(crowd, NULL), 0);
+}
+
+#define SLEEPERS 5000
+
+static uint64_t last_moment;
+static int woken;
+
+static int sleep_until(void *arg)
+{
+	uint64_t moment = (uint64_t)(uintptr_t)arg;
+
+	check(torc_sleep_until(moment) == 0);
+	check(torc_now_ns() >= moment);
+	check(moment >= last_moment);
+	last_moment = moment;
+	woken++;
+	return 0;
+}
+
+static int sleepers(void *arg)
+{
+	struct torc_group g;
+	unsigned seed = 1;
+	uint64_t start = torc_now_ns() + TORC_MS(50);
+
+	(void)arg;
+	torc_group_enter(&g);
+	for (int i = 0; i < SLEEPERS; i++) {
+		seed = seed * 1664525u + 1013904223u;
+		check(torc_group_spawn(&g, sleep_until, (void *)(uintptr_t)(start + (seed >> 6))) ==
+		      0);
+	}
+	check(torc_group_wait(&g) == 0);
+	check(woken == SLEEPERS);
+	return 0;
+}
+
+Test(timer, sleepers_wake_in_order_and_never_early, .timeout = 20)
+{
+	cr_assert_eq(run(sleepers, NULL), 0);
+}
