@@ -122,8 +122,7 @@ void torc__chunk_give(struct torc__buffers *b, char *chunk, uint32_t capacity)
 
 	if (!chunk)
 		return;
-	/* Beyond the classes: a multishot receive can bring more at once than the largest view. */
-	if (class >= TORC__CHUNK_CLASSES || b->chunk_count[class] >= CHUNKS_KEPT >> class) {
+	if (b->chunk_count[class] >= CHUNKS_KEPT >> class) {
 		free(chunk);
 		return;
 	}
