@@ -19,12 +19,12 @@
 /* An absolute time that never comes, or a timeout that never ends. */
 #define TORC_NEVER UINT64_MAX
 
-#define TORC_MS(n) ((uint64_t)(n)*1000000u)
+#define TORC_MS(n)      ((uint64_t)(n)*1000000u)
 #define TORC_SECONDS(n) ((uint64_t)(n)*1000000000u)
 
 #ifdef __cplusplus
 #define TORC_BEGIN_DECLS extern "C" {
-#define TORC_END_DECLS }
+#define TORC_END_DECLS   }
 #else
 #define TORC_BEGIN_DECLS
 #define TORC_END_DECLS

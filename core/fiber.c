@@ -26,7 +26,8 @@ static struct torc__fiber *take_record(struct torc__loop *loop, unsigned class_i
 	struct torc__stack *stack = torc__stack_take_warm(&loop->stacks, class_index);
 
 	if (torc__likely(stack != NULL))
-		return (struct torc__fiber *)(void *)((char *)stack - offsetof(struct torc__fiber, stack));
+		return (struct torc__fiber *)(void *)((char *)stack -
+						      offsetof(struct torc__fiber, stack));
 	return torc__stack_take_cold(&loop->stacks, class_index);
 }
 

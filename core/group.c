@@ -30,7 +30,7 @@ struct torc__remote {
 	int32_t result;
 	int32_t cancel_status; /* home's: what was sent, 0: nothing */
 	bool cancelling;       /* home's: the echo has not come back */
-	bool ended;	       /* home's */
+	bool ended;            /* home's */
 	bool was_cancelled;    /* its result is the echo of a cancellation */
 };
 
@@ -77,11 +77,12 @@ static void start_task(struct torc_task *task, struct torc__fiber *f, struct tor
 	*task = (struct torc_task){ .fiber = f, .remote = remote };
 }
 
-static int spawn_here(struct torc_group *g, const struct torc_spawn_options *o, unsigned class_index,
-		      torc_fn *fn, void *arg)
+static int spawn_here(struct torc_group *g, const struct torc_spawn_options *o,
+		      unsigned class_index, torc_fn *fn, void *arg)
 {
 	int error;
-	struct torc__fiber *f = torc__fiber_create(g->scope.fiber->loop, class_index, fn, arg, &error);
+	struct torc__fiber *f =
+		torc__fiber_create(g->scope.fiber->loop, class_index, fn, arg, &error);
 
 	if (!f)
 		return error;
@@ -97,7 +98,8 @@ static int spawn_here(struct torc_group *g, const struct torc_spawn_options *o, 
 
 static struct torc__remote *from_cancel(struct torc__mail *mail)
 {
-	return (struct torc__remote *)(void *)((char *)mail - offsetof(struct torc__remote, cancel_mail));
+	return (struct torc__remote *)(void *)((char *)mail -
+					       offsetof(struct torc__remote, cancel_mail));
 }
 
 static void free_remote(struct torc__remote *r)
@@ -203,8 +205,8 @@ void torc__remote_cancel(struct torc__remote *r, int status)
 	torc__loop_post(r->away, &r->cancel_mail);
 }
 
-static int spawn_away(struct torc_group *g, const struct torc_spawn_options *o, unsigned class_index,
-		      torc_fn *fn, void *arg)
+static int spawn_away(struct torc_group *g, const struct torc_spawn_options *o,
+		      unsigned class_index, torc_fn *fn, void *arg)
 {
 	struct torc__loop *home = g->scope.fiber->loop;
 	struct torc__remote *r;
@@ -306,7 +308,8 @@ int torc_group_wait(struct torc_group *g)
 	struct torc__fiber *f = torc__self();
 	struct torc__wait wait;
 
-	torc__check(f->scope == &g->scope, "a group is left by another fiber, or not the innermost");
+	torc__check(f->scope == &g->scope,
+		    "a group is left by another fiber, or not the innermost");
 	torc__scope_check(f); /* a deadline that has passed reaches the children */
 	while (g->live) {
 		g->waiter = &wait;
@@ -368,6 +371,6 @@ int torc_detach(const char *name, torc_fn *fn, void *arg)
 {
 	struct torc__loop *loop = torc__self()->loop;
 
-	return torc_group_spawn_with(loop->root_group, &(struct torc_spawn_options){ .name = name }, fn,
-				     arg);
+	return torc_group_spawn_with(loop->root_group, &(struct torc_spawn_options){ .name = name },
+				     fn, arg);
 }

@@ -53,10 +53,11 @@ struct torc_task {
 
 /* How to spawn; zeroed means the defaults. */
 struct torc_spawn_options {
-	const char *name;	/* borrowed, must outlive the fiber (a literal); default: unnamed */
-	size_t stack_bytes;	/* default: the runtime's; rounded up to a power of two, at most 64 MiB */
-	int loop;		/* 0: this loop; n: the loop with index n - 1 (TORC_ON_LOOP) */
-	struct torc_task *task; /* filled in: to join or cancel the fiber; until the group is left */
+	const char *name;   /* borrowed, must outlive the fiber (a literal); default: unnamed */
+	size_t stack_bytes; /* default: the runtime's; rounded up to a power of two, at most 64 MiB */
+	int loop;           /* 0: this loop; n: the loop with index n - 1 (TORC_ON_LOOP) */
+	struct torc_task
+		*task; /* filled in: to join or cancel the fiber; until the group is left */
 };
 
 #define TORC_ON_LOOP(index) ((index) + 1)

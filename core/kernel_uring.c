@@ -123,7 +123,8 @@ static int uring_open(struct torc__ring *ring, unsigned entries)
 	if (!(p.features & IORING_FEAT_MIN_TIMEOUT))
 		ring->disabled |= TORC__MIN_WAIT;
 	/* It saves the look-up of the file at each enter; without it everything works. */
-	if (!(ring->disabled & TORC__REGISTERED_RING) && io_uring_register_ring_fd(&ring->uring) == 1) {
+	if (!(ring->disabled & TORC__REGISTERED_RING) &&
+	    io_uring_register_ring_fd(&ring->uring) == 1) {
 		ring->enter_flags |= IORING_ENTER_REGISTERED_RING;
 		ring->enter_fd = ring->uring.enter_ring_fd;
 	}
@@ -140,14 +141,11 @@ static int enter_error(int r)
 {
 	switch (r) {
 	case -ETIME:
-	case -EINTR:
-		return 0;
+	case -EINTR: return 0;
 	case -EAGAIN:
 	case -EBUSY:
-	case -ENOMEM:
-		return r;
-	default:
-		torc__trap("io_uring_enter failed");
+	case -ENOMEM: return r;
+	default: torc__trap("io_uring_enter failed");
 	}
 }
 

@@ -33,7 +33,8 @@ __attribute__((noinline)) void torc__loop_set(struct torc__loop *loop)
 static void write_eventfd(struct torc__loop *loop)
 {
 	uint64_t one = 1;
-	ssize_t ignored = write(loop->wake_fd, &one, sizeof(one)); /* cannot fail: its counter is not full */
+	ssize_t ignored =
+		write(loop->wake_fd, &one, sizeof(one)); /* cannot fail: its counter is not full */
 
 	(void)ignored;
 }
@@ -88,7 +89,8 @@ static void on_wake_fd(struct torc_op *op, int res, unsigned cqe_flags)
 static void watch_wake_fd(struct torc__turn_work *work)
 {
 	struct torc__loop *loop =
-		(struct torc__loop *)(void *)((char *)work - offsetof(struct torc__loop, wake_work));
+		(struct torc__loop *)(void *)((char *)work -
+					      offsetof(struct torc__loop, wake_work));
 	struct io_uring_sqe *sqe = torc_op_start(&loop->wake_op, on_wake_fd);
 
 	io_uring_prep_read(sqe, loop->wake_fd, &loop->wake_value, sizeof(loop->wake_value), 0);
@@ -209,8 +211,9 @@ static void fire_timers(struct torc__loop *loop)
 		struct torc__timer *timer = loop->timers.heap[0].timer;
 
 		torc__timer_clear(&loop->timers, timer);
-		torc__fiber_timeout((struct torc__fiber *)(void *)((char *)timer -
-								   offsetof(struct torc__fiber, timer)));
+		torc__fiber_timeout(
+			(struct torc__fiber *)(void *)((char *)timer -
+						       offsetof(struct torc__fiber, timer)));
 	}
 }
 
@@ -350,8 +353,10 @@ int torc__loop_open(struct torc__loop *loop, const struct torc_options *options,
 	loop->default_class = (unsigned)torc__stack_class_of(options->stack_bytes);
 	loop->ring.kernel = &torc__kernel_uring;
 	loop->ring.disabled = disabled;
-	torc__stacks_init(&loop->stacks, sizeof(struct torc__fiber), disabled & TORC__GUARD_INSTALL);
-	r = loop->ring.kernel->open(&loop->ring, options->ring_entries ? options->ring_entries : 1024);
+	torc__stacks_init(&loop->stacks, sizeof(struct torc__fiber),
+			  disabled & TORC__GUARD_INSTALL);
+	r = loop->ring.kernel->open(&loop->ring,
+				    options->ring_entries ? options->ring_entries : 1024);
 	if (r < 0)
 		return r;
 	r = open_wake(loop);

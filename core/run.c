@@ -60,7 +60,8 @@ static void on_signal(struct torc_op *op, int res, unsigned cqe_flags)
 
 static void watch_signals(struct torc__turn_work *work)
 {
-	struct signals *s = (struct signals *)(void *)((char *)work - offsetof(struct signals, watch));
+	struct signals *s =
+		(struct signals *)(void *)((char *)work - offsetof(struct signals, watch));
 	struct io_uring_sqe *sqe = torc_op_start(&s->op, on_signal);
 
 	io_uring_prep_read(sqe, s->fd, &s->info, sizeof(s->info), 0);
@@ -69,7 +70,8 @@ static void watch_signals(struct torc__turn_work *work)
 /* The first signal asks politely; from now on the second one kills, as it would without torc. */
 static void cancel_first(struct torc__turn_work *work)
 {
-	struct signals *s = (struct signals *)(void *)((char *)work - offsetof(struct signals, cancel));
+	struct signals *s =
+		(struct signals *)(void *)((char *)work - offsetof(struct signals, cancel));
 
 	pthread_sigmask(SIG_UNBLOCK, &s->set, NULL);
 	torc_task_cancel(s->first);
@@ -332,10 +334,11 @@ static void print_stats(const struct torc__runtime *rt)
 	       "\"sqes\":%llu,\"cqes\":%llu,\"overflows\":%llu,\"wakes_sent\":%llu,\"mails\":%llu,"
 	       "\"fibers_peak\":%llu,\"idle_ns\":%llu}\n",
 	       rt->loop_count, (unsigned long long)s.turns, (unsigned long long)s.switches,
-	       (unsigned long long)s.spawns, (unsigned long long)s.enters, (unsigned long long)s.sqes,
-	       (unsigned long long)s.cqes, (unsigned long long)s.overflows,
-	       (unsigned long long)s.wakes_sent, (unsigned long long)s.mails,
-	       (unsigned long long)s.fibers_peak, (unsigned long long)s.idle_ns);
+	       (unsigned long long)s.spawns, (unsigned long long)s.enters,
+	       (unsigned long long)s.sqes, (unsigned long long)s.cqes,
+	       (unsigned long long)s.overflows, (unsigned long long)s.wakes_sent,
+	       (unsigned long long)s.mails, (unsigned long long)s.fibers_peak,
+	       (unsigned long long)s.idle_ns);
 	fflush(stdout);
 }
 
@@ -420,7 +423,9 @@ out:
 int torc_run(const struct torc_options *options, torc_fn *fn, void *arg)
 {
 	static const struct torc_options defaults;
-	struct torc__runtime rt = { .options = options ? options : &defaults, .fn = fn, .arg = arg };
+	struct torc__runtime rt = { .options = options ? options : &defaults,
+				    .fn = fn,
+				    .arg = arg };
 	const char *bad = bad_option(rt.options);
 	int r;
 

@@ -17,13 +17,15 @@ TORC_BEGIN_DECLS
 
 /* How to run; zeroed means the defaults. */
 struct torc_options {
-	int loops;		/* 0: one; TORC_LOOP_PER_CORE; 1 .. 256. Each is a thread and a ring */
-	bool no_pin;		/* with several loops: do not bind each to a core */
-	bool no_signals;	/* leave SIGINT and SIGTERM alone: they do not cancel the first fiber */
-	size_t stack_bytes;	/* of a fiber; default 64 KiB; rounded up to a power of two, 16 KiB .. 64 MiB */
-	unsigned fibers_max;	/* per loop; default 4194304; one more is -EAGAIN */
-	unsigned ring_entries;	/* submission queue of each ring; default 1024; 8 .. 32768, a power of two */
-	unsigned recv_buffers;	/* per loop, 4 KiB each, for streams; default 1024; 8 .. 32768, power of two */
+	int loops;       /* 0: one; TORC_LOOP_PER_CORE; 1 .. 256. Each is a thread and a ring */
+	bool no_pin;     /* with several loops: do not bind each to a core */
+	bool no_signals; /* leave SIGINT and SIGTERM alone: they do not cancel the first fiber */
+	size_t stack_bytes; /* of a fiber; default 64 KiB; rounded up to a power of two, 16 KiB .. 64 MiB */
+	unsigned fibers_max; /* per loop; default 4194304; one more is -EAGAIN */
+	unsigned
+		ring_entries; /* submission queue of each ring; default 1024; 8 .. 32768, a power of two */
+	unsigned
+		recv_buffers; /* per loop, 4 KiB each, for streams; default 1024; 8 .. 32768, power of two */
 };
 
 /*
@@ -67,19 +69,20 @@ TORC_API int torc_loop_count(void);
 
 /* What one loop has done since it began. */
 struct torc_stats {
-	uint64_t turns;		/* passes of the scheduler */
-	uint64_t switches;	/* times a fiber was resumed */
-	uint64_t spawns;	/* fibers started */
-	uint64_t enters;	/* io_uring_enter(2) calls */
-	uint64_t sqes, cqes;	/* submitted, reaped */
-	uint64_t overflows;	/* times the completion queue overflowed; nothing is lost, but it is slow */
-	uint64_t wakes_sent;	/* messages to sleeping loops */
-	uint64_t mails;		/* messages received from other loops */
+	uint64_t turns;      /* passes of the scheduler */
+	uint64_t switches;   /* times a fiber was resumed */
+	uint64_t spawns;     /* fibers started */
+	uint64_t enters;     /* io_uring_enter(2) calls */
+	uint64_t sqes, cqes; /* submitted, reaped */
+	uint64_t
+		overflows; /* times the completion queue overflowed; nothing is lost, but it is slow */
+	uint64_t wakes_sent; /* messages to sleeping loops */
+	uint64_t mails;      /* messages received from other loops */
 	uint64_t fibers, fibers_peak;
-	uint64_t stacks_bytes;	/* address space held for stacks, in use or cached */
+	uint64_t stacks_bytes;  /* address space held for stacks, in use or cached */
 	uint64_t stacks_cached; /* stacks ready for the next fibers */
-	uint64_t timers;	/* armed */
-	uint64_t idle_ns;	/* spent waiting in the ring */
+	uint64_t timers;        /* armed */
+	uint64_t idle_ns;       /* spent waiting in the ring */
 };
 
 /*

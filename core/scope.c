@@ -52,7 +52,8 @@ void torc__scope_init_base(struct torc__fiber *f)
 	f->scope = &f->base;
 }
 
-void torc__scope_push(struct torc__fiber *f, struct torc_scope *scope, uint64_t deadline_ns, bool shield)
+void torc__scope_push(struct torc__fiber *f, struct torc_scope *scope, uint64_t deadline_ns,
+		      bool shield)
 {
 	struct torc_scope *parent = f->scope;
 
@@ -79,7 +80,8 @@ static uint64_t deadline_of(uint64_t timeout_ns)
 {
 	uint64_t deadline;
 
-	if (timeout_ns == TORC_NEVER || __builtin_add_overflow(torc_now_ns(), timeout_ns, &deadline))
+	if (timeout_ns == TORC_NEVER ||
+	    __builtin_add_overflow(torc_now_ns(), timeout_ns, &deadline))
 		return TORC_NEVER;
 	return deadline;
 }
@@ -130,7 +132,8 @@ void torc_scope_set_deadline(struct torc_scope *scope, uint64_t deadline_ns)
  * Children of groups among these go onto `list`, which is returned. A flat work list, because trees of
  * groups can be deeper than any stack.
  */
-static struct torc__fiber *cancel_fiber(struct torc_scope *scope, int status, struct torc__fiber *list)
+static struct torc__fiber *cancel_fiber(struct torc_scope *scope, int status,
+					struct torc__fiber *list)
 {
 	struct torc__fiber *f = scope->fiber;
 	struct torc_scope *shield = NULL, *s;
@@ -143,7 +146,8 @@ static struct torc__fiber *cancel_fiber(struct torc_scope *scope, int status, st
 			s->status = status;
 			s->limit_ns = 0;
 			if (s->is_group)
-				list = torc__group_cancel_children((struct torc_group *)s, status, list);
+				list = torc__group_cancel_children((struct torc_group *)s, status,
+								   list);
 		}
 		if (s == scope)
 			break;

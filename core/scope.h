@@ -39,10 +39,11 @@ struct torc_scope {
 	struct torc_scope *parent;
 	struct torc__fiber *fiber;
 	uint64_t deadline_ns; /* its own, absolute; TORC_NEVER: none */
-	uint64_t limit_ns;    /* when calls in it start to fail: own and outer deadlines, up to a shield */
-	uint64_t timer_ns;    /* the earliest pending deadline of the whole chain, past shields too */
-	int32_t status;	      /* 0, -ECANCELED or -ETIMEDOUT: what suspending calls in it return */
-	int32_t cause;	      /* the same, when this very scope was cancelled or ran out */
+	uint64_t
+		limit_ns; /* when calls in it start to fail: own and outer deadlines, up to a shield */
+	uint64_t timer_ns; /* the earliest pending deadline of the whole chain, past shields too */
+	int32_t status;    /* 0, -ECANCELED or -ETIMEDOUT: what suspending calls in it return */
+	int32_t cause;     /* the same, when this very scope was cancelled or ran out */
 	bool shield;
 	bool is_group; /* the first member of a struct torc_group */
 };

@@ -13,7 +13,7 @@
 #define RESERVE 64
 
 /* Colours: the record and the first frames still share the top page (see docs/stacks.md). */
-#define COLOURS 16
+#define COLOURS      16
 #define COLOUR_BYTES ((size_t)64)
 
 static size_t slot_bytes(const struct torc__slab *slab)

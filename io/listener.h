@@ -14,9 +14,9 @@ struct torc__wait;
 
 /* How to listen; zeroed means the defaults. */
 struct torc_listen_options {
-	int backlog;	 /* default 4096; the kernel cuts it to net.core.somaxconn */
+	int backlog;     /* default 4096; the kernel cuts it to net.core.somaxconn */
 	bool reuse_port; /* SO_REUSEPORT: one listener per loop, the kernel spreads connections */
-	int share_fd;	 /* > 0: listen on this listening socket instead; borrowed */
+	int share_fd;    /* > 0: listen on this listening socket instead; borrowed */
 };
 
 /* Caller's memory until torc_listener_close. The fields are private. */
@@ -28,7 +28,8 @@ struct torc_listener {
 	int fd;
 	int error;
 	bool shared;
-	char address[TORC_ADDRESS_MAX]; /* what it listens on, with the port the kernel chose for 0 */
+	char address
+		[TORC_ADDRESS_MAX]; /* what it listens on, with the port the kernel chose for 0 */
 };
 
 /*

@@ -116,8 +116,8 @@ static int connection_main(void *arg)
 	link_connection(st, &c);
 	r = st->server->options->handler(&c.stream, st->server->options->arg);
 	unlink_connection(&c);
-	/* A peer that takes nothing must not keep the connection for ever. */
-	torc_scope_enter(&scope, CLOSE_NS);
+	/* A peer that takes nothing must not keep the connection for ever, or any longer. */
+	torc_scope_enter(&scope, r == -ETIMEDOUT ? 0 : CLOSE_NS);
 	torc_stream_close(&c.stream);
 	torc_scope_leave(&scope);
 	end_connection(st);

@@ -9,17 +9,20 @@
 
 TORC_BEGIN_DECLS
 
-/* What runs in the fiber of each connection. The server flushes and closes the stream. */
+/*
+ * What runs in the fiber of each connection. The server then flushes the stream, for 30 seconds at most, and
+ * closes it; when the handler returns -ETIMEDOUT (a peer that takes nothing) what is unsent is dropped.
+ */
 typedef int torc_serve_fn(struct torc_stream *stream, void *arg);
 
 struct torc_serve_options {
 	const char *const *addresses; /* NULL-terminated; see torc_listen */
 	torc_serve_fn *handler;
-	void *arg;		  /* borrowed; seen by the handlers of all loops at once */
-	const char *name;	  /* of the connections' fibers; default "connection" */
-	uint64_t grace_ns;	  /* to finish when the server stops; default 5 s */
-	size_t connections_max;	  /* per loop; further ones wait in the kernel's queue; default 1048576 */
-	size_t stack_bytes;	  /* of a connection's fiber; default: the runtime's */
+	void *arg;              /* borrowed; seen by the handlers of all loops at once */
+	const char *name;       /* of the connections' fibers; default "connection" */
+	uint64_t grace_ns;      /* to finish when the server stops; default 5 s */
+	size_t connections_max; /* per loop; further ones wait in the kernel's queue; default 1048576 */
+	size_t stack_bytes;     /* of a connection's fiber; default: the runtime's */
 	/* Called once per address when all loops listen, with the address that was bound. May be NULL. */
 	void (*on_listen)(const char *address, void *arg);
 	/* Called when a listener cannot be set up, before torc_serve_with returns the error. May be NULL. */

@@ -13,12 +13,14 @@
 #define RX_HIGH 32
 
 /* Bytes that may wait to be sent, and from where on the caller's memory is sent as it is. */
-#define TX_HIGH 65536u
+#define TX_HIGH   65536u
 #define TX_DIRECT 16384u
 
 _Static_assert(sizeof(struct torc__stream_work) == sizeof(struct torc__turn_work), "one layout");
-_Static_assert(offsetof(struct torc__stream_work, run) == offsetof(struct torc__turn_work, run), "same");
-_Static_assert(offsetof(struct torc__stream_work, queued) == offsetof(struct torc__turn_work, queued),
+_Static_assert(offsetof(struct torc__stream_work, run) == offsetof(struct torc__turn_work, run),
+	       "same");
+_Static_assert(offsetof(struct torc__stream_work, queued) ==
+		       offsetof(struct torc__turn_work, queued),
 	       "same");
 
 static void defer(struct torc_stream *s)
@@ -181,7 +183,8 @@ static void arm_shared(struct torc_stream *s)
 static int arm_private(struct torc_stream *s)
 {
 	struct io_uring_sqe *sqe;
-	int r = gather(s, SIZE_MAX); /* the spill comes first: what arrived earlier has to be in it */
+	int r = gather(s,
+		       SIZE_MAX); /* the spill comes first: what arrived earlier has to be in it */
 
 	if (!r)
 		r = grow_spill(s, TORC__BUFFER_BYTES);
@@ -436,8 +439,8 @@ static void send_waiting(struct torc_stream *s, const char *data, uint32_t len)
 static void start_send(struct torc_stream *s)
 {
 	/* Who waits for the end of the send must be woken by it: a quiet one ends no sleep of the loop. */
-	bool quiet = !s->tx_full && !s->tx_wait &&
-		     !(s->buffers->loop->ring.disabled & TORC__CQE_SKIP);
+	bool quiet =
+		!s->tx_full && !s->tx_wait && !(s->buffers->loop->ring.disabled & TORC__CQE_SKIP);
 
 	if (!s->sending) {
 		s->sending = s->pending;
@@ -529,7 +532,8 @@ int torc_stream_reserve(struct torc_stream *s, size_t len, char **ret_room)
 
 void torc_stream_commit(struct torc_stream *s, size_t len)
 {
-	torc__check(s->pending_len + len <= s->pending_capacity, "more was committed than reserved");
+	torc__check(s->pending_len + len <= s->pending_capacity,
+		    "more was committed than reserved");
 	s->pending_len += (uint32_t)len;
 	if (s->pending_len)
 		defer(s);

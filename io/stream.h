@@ -43,7 +43,7 @@ struct torc_stream {
 	struct torc__buffers *buffers;
 	int fd;
 	int32_t rx_error, tx_error;
-	uint32_t rx_offset;		    /* consumed bytes of the first buffer */
+	uint32_t rx_offset;                   /* consumed bytes of the first buffer */
 	uint16_t rx_first, rx_last, rx_count; /* received buffers, in order */
 	bool rx_eof, rx_private, tx_full, tx_closed, closing, busy;
 	char *spill; /* bytes in front of the received buffers, contiguous */
@@ -51,7 +51,7 @@ struct torc_stream {
 	char *pending, *sending; /* chunks: filled, and in the kernel's hands */
 	uint32_t pending_len, pending_capacity;
 	uint32_t sending_len, sending_offset, sending_capacity;
-	const bool *draining;			 /* the server's, or NULL */
+	const bool *draining; /* the server's, or NULL */
 };
 
 /* What fits into one contiguous view (torc_stream_fill, torc_stream_read_until). */
@@ -81,7 +81,8 @@ TORC_API TORC_MUST_CHECK int torc_stream_open(struct torc_stream *stream, int fd
  *             -ECONNRESET, ...   the connection failed
  * Suspends    if nothing is there
  */
-TORC_API TORC_MUST_CHECK int torc_stream_peek(struct torc_stream *stream, struct torc_slice *ret_view);
+TORC_API TORC_MUST_CHECK int torc_stream_peek(struct torc_stream *stream,
+					      struct torc_slice *ret_view);
 
 /*
  * torc_stream_fill - see at least `least` bytes in one piece.
@@ -112,7 +113,8 @@ TORC_API TORC_MUST_CHECK int torc_stream_read(struct torc_stream *stream, void *
  *             -EPIPE   the stream ended first; what came is lost
  *             or an error as torc_stream_peek: what was copied before it is consumed
  */
-TORC_API TORC_MUST_CHECK int torc_stream_read_exact(struct torc_stream *stream, void *buf, size_t len);
+TORC_API TORC_MUST_CHECK int torc_stream_read_exact(struct torc_stream *stream, void *buf,
+						    size_t len);
 
 /*
  * torc_stream_read_until - see everything up to and including a delimiter, in one piece.

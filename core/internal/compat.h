@@ -13,7 +13,7 @@
 /* Linux 6.12: min_wait_usec in struct io_uring_getevents_arg, the padding of older headers. */
 #ifndef IORING_FEAT_MIN_TIMEOUT
 #define IORING_FEAT_MIN_TIMEOUT (1U << 15)
-#define TORC__MIN_WAIT_USEC pad
+#define TORC__MIN_WAIT_USEC     pad
 #else
 #define TORC__MIN_WAIT_USEC min_wait_usec
 #endif

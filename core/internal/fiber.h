@@ -156,7 +156,8 @@ void torc__scope_cancel(struct torc_scope *scope, int status);
 void torc__scope_init_base(struct torc__fiber *f);
 
 /* Push a group's scope; the rest of a group is group.c's. */
-void torc__scope_push(struct torc__fiber *f, struct torc_scope *scope, uint64_t deadline_ns, bool shield);
+void torc__scope_push(struct torc__fiber *f, struct torc_scope *scope, uint64_t deadline_ns,
+		      bool shield);
 void torc__scope_pop(struct torc__fiber *f, struct torc_scope *scope);
 
 /* Cancel a child on another loop. */
@@ -165,6 +166,5 @@ void torc__remote_cancel(struct torc__remote *remote, int status);
 /* Every fiber of a group gets `status`: put on a work list, see scope.c. */
 struct torc__fiber *torc__group_cancel_children(struct torc_group *group, int status,
 						struct torc__fiber *list);
-
 
 #endif

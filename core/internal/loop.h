@@ -29,7 +29,7 @@ struct torc__runtime;
 
 /* user_data of entries whose completion means nothing, and of a wake-up from another loop. */
 #define TORC__IGNORED 0u
-#define TORC__WOKEN 1u
+#define TORC__WOKEN   1u
 
 /* At least so many fibers run before the ring is looked at, so that a yield stays cheap. */
 #define TORC__TURN_MIN 64
@@ -73,11 +73,11 @@ struct torc__loop {
 	size_t budget; /* fibers that may still run in this turn */
 	uint64_t now_ns;
 	uint64_t switches;
-	unsigned batch; /* completions of the last turn */
-	unsigned goal, rest; /* how many to wait for: learn_goal in loop.c */
+	unsigned batch;               /* completions of the last turn */
+	unsigned goal, rest;          /* how many to wait for: learn_goal in loop.c */
 	struct torc__context context; /* the scheduler's, on the thread's own stack */
 	struct torc__sanitize sanitize;
-	struct torc__fpenv fpenv; /* the thread's, for all fibers but those that keep their own */
+	struct torc__fpenv fpenv;  /* the thread's, for all fibers but those that keep their own */
 	struct torc__fiber *ended; /* its memory goes back when its stack is no longer in use */
 
 	struct torc__turn_work *work_head, **work_tail;
@@ -95,15 +95,15 @@ struct torc__loop {
 	bool stopping;
 	uint64_t trim_ns; /* when free stacks are looked at next */
 	size_t fibers, fibers_max;
-	unsigned default_class; /* of stacks */
+	unsigned default_class;                               /* of stacks */
 	struct torc__mail cancel_mail, ended_mail, stop_mail; /* shutdown, see run.c */
-	struct torc_group *root_group; /* of detached fibers */
+	struct torc_group *root_group;                        /* of detached fibers */
 
 	int wake_fd; /* an eventfd, for those who cannot send a message through a ring */
 	struct torc_op wake_op;
 	uint64_t wake_value;
 	struct torc__turn_work wake_work;
-	struct torc__wake *wakes; /* [runtime->loop_count] */
+	struct torc__wake *wakes;  /* [runtime->loop_count] */
 	struct torc_op *signal_op; /* loop 0's, or NULL */
 
 	struct torc__local_slot locals[TORC__LOCALS];

@@ -5,7 +5,6 @@
 #ifndef TORC_CORE_INTERNAL_RUNTIME_H
 #define TORC_CORE_INTERNAL_RUNTIME_H
 
-
 #include "core/internal/loop.h"
 
 struct torc__runtime {

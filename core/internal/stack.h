@@ -31,18 +31,18 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define TORC__SLAB_SLOTS 64
-#define TORC__GUARD_BYTES ((size_t)16384)
-#define TORC__STACK_MIN_SHIFT 14 /* 16 KiB */
-#define TORC__STACK_MAX_SHIFT 26 /* 64 MiB */
-#define TORC__STACK_CLASSES (TORC__STACK_MAX_SHIFT - TORC__STACK_MIN_SHIFT + 1)
+#define TORC__SLAB_SLOTS          64
+#define TORC__GUARD_BYTES         ((size_t)16384)
+#define TORC__STACK_MIN_SHIFT     14 /* 16 KiB */
+#define TORC__STACK_MAX_SHIFT     26 /* 64 MiB */
+#define TORC__STACK_CLASSES       (TORC__STACK_MAX_SHIFT - TORC__STACK_MIN_SHIFT + 1)
 #define TORC__STACK_DEFAULT_BYTES ((size_t)65536)
-#define TORC__CANARY 0x746f72635f656e64u /* at the low end of a stack without a guard */
+#define TORC__CANARY              0x746f72635f656e64u /* at the low end of a stack without a guard */
 
 struct torc__slab {
 	struct torc__slab *next, *prev; /* in the class's list of slabs with a cold slot */
 	char *base;
-	uint64_t cold;	  /* bit i: slot i is cold */
+	uint64_t cold;    /* bit i: slot i is cold */
 	uint64_t guarded; /* bit i: the guard of slot i is in place */
 	uint64_t trimmed; /* bit i: made cold by the trim under way */
 	bool listed;

@@ -33,7 +33,8 @@ struct torc__context {
 	void *pc;
 };
 
-_Static_assert(offsetof(struct torc__context, sp) == 0, "switch.h and switch_*.S use these offsets");
+_Static_assert(offsetof(struct torc__context, sp) == 0,
+	       "switch.h and switch_*.S use these offsets");
 _Static_assert(offsetof(struct torc__context, fp) == 8, "as above");
 _Static_assert(offsetof(struct torc__context, pc) == 16, "as above");
 
@@ -43,16 +44,16 @@ void torc__switch_entry(void);
 #if defined(__x86_64__)
 
 #ifdef __AVX512F__
-#define TORC__CLOBBER_AVX512                                                                       \
-	, "xmm16", "xmm17", "xmm18", "xmm19", "xmm20", "xmm21", "xmm22", "xmm23", "xmm24", "xmm25", \
-		"xmm26", "xmm27", "xmm28", "xmm29", "xmm30", "xmm31", "k1", "k2", "k3", "k4", "k5", \
-		"k6", "k7"
+#define TORC__CLOBBER_AVX512                                                                     \
+	, "xmm16", "xmm17", "xmm18", "xmm19", "xmm20", "xmm21", "xmm22", "xmm23", "xmm24",       \
+		"xmm25", "xmm26", "xmm27", "xmm28", "xmm29", "xmm30", "xmm31", "k1", "k2", "k3", \
+		"k4", "k5", "k6", "k7"
 #else
 #define TORC__CLOBBER_AVX512
 #endif
 
 static inline __attribute__((always_inline)) void torc__switch(struct torc__context *from,
-								const struct torc__context *to)
+							       const struct torc__context *to)
 {
 	__asm__ volatile("leaq	1f(%%rip), %%rax\n\t"
 			 "movq	%%rsp, 0(%%rdi)\n\t"
@@ -65,11 +66,11 @@ static inline __attribute__((always_inline)) void torc__switch(struct torc__cont
 			 "1:	endbr64\n"
 			 : "+D"(from), "+S"(to)
 			 :
-			 : "rax", "rbx", "rcx", "rdx", "r8", "r9", "r10", "r11", "r12", "r13", "r14",
-			   "r15", "cc", "memory", "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5",
-			   "xmm6", "xmm7", "xmm8", "xmm9", "xmm10", "xmm11", "xmm12", "xmm13", "xmm14",
-			   "xmm15", "st", "st(1)", "st(2)", "st(3)", "st(4)", "st(5)", "st(6)",
-			   "st(7)" TORC__CLOBBER_AVX512);
+			 : "rax", "rbx", "rcx", "rdx", "r8", "r9", "r10", "r11", "r12", "r13",
+			   "r14", "r15", "cc", "memory", "xmm0", "xmm1", "xmm2", "xmm3", "xmm4",
+			   "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10", "xmm11", "xmm12",
+			   "xmm13", "xmm14", "xmm15", "st", "st(1)", "st(2)", "st(3)", "st(4)",
+			   "st(5)", "st(6)", "st(7)" TORC__CLOBBER_AVX512);
 }
 
 /* The control words that the ABI calls callee-saved: MXCSR, then the x87 control word. */
@@ -92,7 +93,7 @@ static inline void torc__fpenv_load(const struct torc__fpenv *env)
 
 /* x18 is the platform's register: neither saved nor overwritten. */
 static inline __attribute__((always_inline)) void torc__switch(struct torc__context *from,
-								const struct torc__context *to)
+							       const struct torc__context *to)
 {
 	register struct torc__context *x0 __asm__("x0") = from;
 	register const struct torc__context *x1 __asm__("x1") = to;
@@ -108,12 +109,12 @@ static inline __attribute__((always_inline)) void torc__switch(struct torc__cont
 			 "1:	hint	#36\n" /* bti j */
 			 : "+r"(x0), "+r"(x1)
 			 :
-			 : "x2", "x3", "x4", "x5", "x6", "x7", "x8", "x9", "x10", "x11", "x12", "x13",
-			   "x14", "x15", "x16", "x17", "x19", "x20", "x21", "x22", "x23", "x24", "x25",
-			   "x26", "x27", "x28", "x30", "cc", "memory", "v0", "v1", "v2", "v3", "v4",
-			   "v5", "v6", "v7", "v8", "v9", "v10", "v11", "v12", "v13", "v14", "v15",
-			   "v16", "v17", "v18", "v19", "v20", "v21", "v22", "v23", "v24", "v25", "v26",
-			   "v27", "v28", "v29", "v30", "v31");
+			 : "x2", "x3", "x4", "x5", "x6", "x7", "x8", "x9", "x10", "x11", "x12",
+			   "x13", "x14", "x15", "x16", "x17", "x19", "x20", "x21", "x22", "x23",
+			   "x24", "x25", "x26", "x27", "x28", "x30", "cc", "memory", "v0", "v1",
+			   "v2", "v3", "v4", "v5", "v6", "v7", "v8", "v9", "v10", "v11", "v12",
+			   "v13", "v14", "v15", "v16", "v17", "v18", "v19", "v20", "v21", "v22",
+			   "v23", "v24", "v25", "v26", "v27", "v28", "v29", "v30", "v31");
 }
 
 struct torc__fpenv {

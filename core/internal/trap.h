@@ -9,17 +9,17 @@
 
 #include <stddef.h>
 
-#define torc__likely(x) __builtin_expect(!!(x), 1)
+#define torc__likely(x)   __builtin_expect(!!(x), 1)
 #define torc__unlikely(x) __builtin_expect(!!(x), 0)
 
 /* Write "torc: <what> (fiber <name>)" to standard error without allocating, then abort. */
 _Noreturn void torc__trap(const char *what);
 
 /* An assertion that is always on. */
-#define torc__check(condition, what)            \
-	do {                                    \
+#define torc__check(condition, what)              \
+	do {                                      \
 		if (torc__unlikely(!(condition))) \
-			torc__trap(what);       \
+			torc__trap(what);         \
 	} while (0)
 
 /* A message put together in the caller's memory, for signal handlers and traps. */

@@ -18,7 +18,7 @@
 #define TORC__BUFFER_BYTES 4096u
 #define TORC__BUFFER_GROUP 0
 
-#define TORC__CHUNK_MIN 4096u
+#define TORC__CHUNK_MIN     4096u
 #define TORC__CHUNK_CLASSES 10 /* 4 KiB .. 2 MiB */
 
 struct torc__buffer {
@@ -33,7 +33,7 @@ struct torc__chunk {
 struct torc__buffers {
 	struct io_uring_buf_ring *ring;
 	struct torc__buffer *meta; /* [count] */
-	char *memory;		   /* [count * TORC__BUFFER_BYTES] */
+	char *memory;              /* [count * TORC__BUFFER_BYTES] */
 	unsigned count;
 	unsigned available; /* as far as we know: the kernel may have filled some more */
 	size_t mapped_bytes;

@@ -26,7 +26,8 @@ static void help(const struct program *p)
 
 static int wrong(const struct program *p, const char *what, const char *value)
 {
-	fprintf(stderr, "%s: %s%s%s; try --help\n", p->name, what, value ? ": " : "", value ? value : "");
+	fprintf(stderr, "%s: %s%s%s; try --help\n", p->name, what, value ? ": " : "",
+		value ? value : "");
 	return 2;
 }
 
@@ -70,34 +71,27 @@ static int set_root(struct program *p, const char *path)
 static int take(struct program *p, int option, char **argv)
 {
 	switch (option) {
-	case 'l':
-		return add_address(p, optarg);
-	case 'n':
-		return set_loops(p, optarg);
+	case 'l': return add_address(p, optarg);
+	case 'n': return set_loops(p, optarg);
 	case 'r':
 		return p->serves_files ? set_root(p, optarg) : wrong(p, "unknown option", "--root");
-	case 'q':
-		p->quiet = true;
-		return -1;
-	case 'h':
-		help(p);
-		return 0;
-	case 'v':
-		printf("%s %s\n", p->name, TORC_VERSION);
-		return 0;
-	case ':':
-		return wrong(p, "option needs a value", argv[optind - 1]);
-	default:
-		return wrong(p, "unknown option", argv[optind - 1]);
+	case 'q': p->quiet = true; return -1;
+	case 'h': help(p); return 0;
+	case 'v': printf("%s %s\n", p->name, TORC_VERSION); return 0;
+	case ':': return wrong(p, "option needs a value", argv[optind - 1]);
+	default: return wrong(p, "unknown option", argv[optind - 1]);
 	}
 }
 
 int program_parse(struct program *p, int argc, char **argv)
 {
 	static const struct option options[] = {
-		{ "listen", required_argument, NULL, 'l' }, { "loops", required_argument, NULL, 'n' },
-		{ "root", required_argument, NULL, 'r' },   { "quiet", no_argument, NULL, 'q' },
-		{ "help", no_argument, NULL, 'h' },	    { "version", no_argument, NULL, 'v' },
+		{ "listen", required_argument, NULL, 'l' },
+		{ "loops", required_argument, NULL, 'n' },
+		{ "root", required_argument, NULL, 'r' },
+		{ "quiet", no_argument, NULL, 'q' },
+		{ "help", no_argument, NULL, 'h' },
+		{ "version", no_argument, NULL, 'v' },
 		{ NULL, 0, NULL, 0 },
 	};
 	int option;

@@ -9,11 +9,11 @@
 #define PROGRAM_ADDRESSES_MAX 64
 
 struct program {
-	const char *name;	 /* "torc-echo" */
-	const char *what;	 /* one line for --help */
+	const char *name; /* "torc-echo" */
+	const char *what; /* one line for --help */
 	const char *default_address;
-	const char *unit;	 /* what program_end counts; default "requests" */
-	bool serves_files;	 /* --root is known */
+	const char *unit;  /* what program_end counts; default "requests" */
+	bool serves_files; /* --root is known */
 
 	const char *addresses[PROGRAM_ADDRESSES_MAX + 1];
 	int address_count;
