@@ -79,8 +79,8 @@ static int read_status(int fd, struct statx *ret)
 
 	if (r < 0)
 		return r;
-	io_uring_prep_statx(sqe, fd, "", AT_EMPTY_PATH, STATX_TYPE | STATX_SIZE | STATX_MTIME | STATX_INO,
-			    ret);
+	io_uring_prep_statx(sqe, fd, "", AT_EMPTY_PATH,
+			    STATX_TYPE | STATX_SIZE | STATX_MTIME | STATX_INO, ret);
 	return torc_op_wait(&op);
 }
 
@@ -198,7 +198,8 @@ static int send_parts(struct torc_http_exchange *x, int fd, uint64_t size)
 	while (!r && offset < size && x->head.method != TORC__HTTP_HEAD) {
 		r = read_part(fd, buf, part, offset);
 		if (r <= 0) {
-			r = r ? r : -EIO; /* it has shrunk: the client must see that something is missing */
+			r = r ? r
+			      : -EIO; /* it has shrunk: the client must see that something is missing */
 			break;
 		}
 		if ((uint64_t)r > size - offset)
@@ -239,22 +240,17 @@ static int open_error(struct torc_http_exchange *x, int error)
 {
 	switch (error) {
 	case -ENOENT:
-	case -ENOTDIR:
-		return -ENOENT;
+	case -ENOTDIR: return -ENOENT;
 	case -EACCES:
 	case -EPERM:
 	case -EXDEV: /* it would lead out of the directory */
 	case -ELOOP:
-	case -ENXIO:
-		return send_status(x, 403);
-	case -ENAMETOOLONG:
-		return send_status(x, 414);
+	case -ENXIO: return send_status(x, 403);
+	case -ENAMETOOLONG: return send_status(x, 414);
 	case -EMFILE:
 	case -ENFILE:
-	case -ENOMEM:
-		return send_status(x, 503);
-	default:
-		return error;
+	case -ENOMEM: return send_status(x, 503);
+	default: return error;
 	}
 }
 

@@ -44,7 +44,8 @@ bool torc_http_path_is(const struct torc_http_exchange *x, const char *path)
 	return is(x->head.path, path);
 }
 
-bool torc_http_field(const struct torc_http_exchange *x, const char *name, struct torc_slice *ret_value)
+bool torc_http_field(const struct torc_http_exchange *x, const char *name,
+		     struct torc_slice *ret_value)
 {
 	size_t len = strlen(name);
 
@@ -71,7 +72,7 @@ static int fail_body(struct torc_http_exchange *x, int error)
 	return error;
 }
 
-/* RFC 9110, section 10.1.1: only when the body is wanted, and only if nothing of it has come. */
+/* RFC 9110, section 10.1.1. Only when the body is wanted, and not behind the response. */
 static int send_continue(struct torc_http_exchange *x)
 {
 	static const char text[] = "HTTP/1.1 100 Continue\r\n\r\n";
@@ -80,26 +81,29 @@ static int send_continue(struct torc_http_exchange *x)
 	return x->responded ? 0 : torc_stream_write(x->stream, text, sizeof(text) - 1);
 }
 
-/* A deadline that each byte moves on a little: a minimum rate. */
-static uint64_t body_deadline(struct torc_http_exchange *x)
+/*
+ * A deadline that each byte moves on a little: a minimum rate. Only the time spent waiting counts, as
+ * the client cannot help what the handler does meanwhile.
+ */
+static uint64_t body_deadline(const struct torc_http_exchange *x, uint64_t now)
 {
-	uint64_t now = torc_turn_ns();
+	uint64_t allowed = x->config->options.body_ns + x->body_received * BODY_NS_PER_BYTE;
 
-	if (!x->body_begin_ns)
-		x->body_begin_ns = now;
-	return x->body_begin_ns + x->config->options.body_ns + x->body_received * BODY_NS_PER_BYTE;
+	return now + (allowed > x->body_waited_ns ? allowed - x->body_waited_ns : 0);
 }
 
 static int peek_stream(struct torc_http_exchange *x, struct torc_slice *ret_view)
 {
+	uint64_t now = torc_turn_ns();
 	struct torc_scope scope;
 	int r;
 
-	torc_scope_enter_until(&scope, body_deadline(x));
+	torc_scope_enter_until(&scope, body_deadline(x, now));
 	r = x->continue_due ? send_continue(x) : 0;
 	if (!r)
 		r = torc_stream_peek(x->stream, ret_view);
 	torc_scope_leave(&scope);
+	x->body_waited_ns += torc_turn_ns() - now;
 	return r == 0 ? -EPIPE : r;
 }
 

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <time.h>
 
 #include "core/internal/fiber.h"
@@ -17,6 +18,9 @@
 #define HEAD_ROOM 256
 
 #define TYPE_MAX 256
+
+/* A body is sent in parts, each with write_ns of its own: so that is a minimum rate. */
+#define PART_BYTES ((size_t)128 << 10)
 
 const char *torc__http_reason(int status)
 {
@@ -70,9 +74,9 @@ void torc__http_date(char out[29], int64_t unix_seconds)
 
 	/* Not strftime: its names depend on the locale. */
 	gmtime_r(&t, &tm);
-	snprintf(text, sizeof(text), "%.3s, %02d %.3s %04d %02d:%02d:%02d GMT", days + tm.tm_wday * 3,
-		 tm.tm_mday, months + tm.tm_mon * 3, tm.tm_year + 1900, tm.tm_hour, tm.tm_min,
-		 tm.tm_sec);
+	snprintf(text, sizeof(text), "%.3s, %02d %.3s %04d %02d:%02d:%02d GMT",
+		 days + tm.tm_wday * 3, tm.tm_mday, months + tm.tm_mon * 3, tm.tm_year + 1900,
+		 tm.tm_hour, tm.tm_min, tm.tm_sec);
 	memcpy(out, text, 29);
 }
 
@@ -172,6 +176,18 @@ static bool is_token(const char *name)
 	return p != name;
 }
 
+/* Fields that the library writes itself: a second one would make two responses of one. */
+static bool is_ours(const char *name)
+{
+	static const char *const ours[] = { "Connection", "Content-Length", "Date",
+					    "Transfer-Encoding" };
+
+	for (size_t i = 0; i < sizeof(ours) / sizeof(ours[0]); i++)
+		if (!strcasecmp(name, ours[i]))
+			return true;
+	return false;
+}
+
 int torc_http_add_field(struct torc_http_exchange *x, const char *name, const char *value)
 {
 	size_t name_len = strlen(name), value_len = strlen(value);
@@ -179,7 +195,7 @@ int torc_http_add_field(struct torc_http_exchange *x, const char *name, const ch
 
 	if (x->responded)
 		return -EALREADY;
-	if (!is_token(name) || !is_field_value(value))
+	if (!is_token(name) || is_ours(name) || !is_field_value(value))
 		return -EINVAL;
 	if (name_len + value_len + 4 > sizeof(x->extra) - x->extra_len)
 		return -ENOSPC;
@@ -229,7 +245,8 @@ static char *put_head(char *p, const struct torc_http_exchange *x, int status, c
 	}
 	if (x->in_chunks) {
 		p = PUT(p, "Transfer-Encoding: chunked\r\n");
-	} else if (length != TORC_NEVER && status != 204) {
+	} else if (length != TORC_NEVER && status != 204 && (status != 304 || length)) {
+		/* In a 304 it would be that of the 200, which 0 is not: RFC 9110, section 8.6. */
 		p = PUT(p, "Content-Length: ");
 		p = put_number(p, length);
 		p = PUT(p, "\r\n");
@@ -266,11 +283,20 @@ static void enter_write(const struct torc_http_exchange *x, struct torc_scope *s
 	torc_scope_enter_until(scope, torc_turn_ns() + x->config->options.write_ns);
 }
 
-static int leave_write(struct torc_http_exchange *x, struct torc_scope *scope, int r)
+static int write_body(struct torc_http_exchange *x, const char *data, size_t len)
 {
-	torc_scope_leave(scope);
-	if (r < 0)
-		x->incomplete = true;
+	int r = 0;
+
+	while (!r && len) {
+		size_t part = len < PART_BYTES ? len : PART_BYTES;
+		struct torc_scope scope;
+
+		enter_write(x, &scope);
+		r = torc_stream_write(x->stream, data, part);
+		torc_scope_leave(&scope);
+		data += part;
+		len -= part;
+	}
 	return r;
 }
 
@@ -279,8 +305,12 @@ static int send_head(struct torc_http_exchange *x, int status, const char *type,
 		     const void *body, size_t body_len)
 {
 	char *room, *p;
-	int r = torc_stream_reserve(x->stream, HEAD_ROOM + TYPE_MAX + x->extra_len + body_len, &room);
+	struct torc_scope scope;
+	int r;
 
+	enter_write(x, &scope);
+	r = torc_stream_reserve(x->stream, HEAD_ROOM + TYPE_MAX + x->extra_len + body_len, &room);
+	torc_scope_leave(&scope);
 	if (r < 0)
 		return r;
 	x->responded = true;
@@ -294,7 +324,6 @@ static int send_head(struct torc_http_exchange *x, int status, const char *type,
 int torc_http_respond(struct torc_http_exchange *x, int status, const char *type, const void *body,
 		      size_t len)
 {
-	struct torc_scope scope;
 	size_t copied;
 	int r = check_response(x, status, type);
 
@@ -303,44 +332,43 @@ int torc_http_respond(struct torc_http_exchange *x, int status, const char *type
 	prepare(x, status, len);
 	x->out_left = 0;
 	copied = len <= COPY_BYTES && !x->without_body ? len : 0;
-	enter_write(x, &scope);
 	r = send_head(x, status, type, len, body, copied);
-	if (!r && copied < len && !x->without_body)
-		r = torc_stream_write(x->stream, body, len);
-	return leave_write(x, &scope, r);
+	if (!r && copied < len && !x->without_body) {
+		r = write_body(x, body, len);
+		x->incomplete = r < 0;
+	}
+	return r;
 }
 
 int torc_http_begin(struct torc_http_exchange *x, int status, const char *type, uint64_t length)
 {
-	struct torc_scope scope;
 	int r = check_response(x, status, type);
 
 	if (r < 0)
 		return r;
 	prepare(x, status, length);
-	enter_write(x, &scope);
-	r = send_head(x, status, type, length, NULL, 0);
-	return leave_write(x, &scope, r);
+	return send_head(x, status, type, length, NULL, 0);
 }
 
 static int write_chunk(struct torc_http_exchange *x, const void *data, size_t len)
 {
 	char head[20];
 	int n = snprintf(head, sizeof(head), "%zx\r\n", len);
-	int r = torc_stream_write(x->stream, head, (size_t)n);
+	int r = write_body(x, head, (size_t)n);
 
 	if (!r)
-		r = torc_stream_write(x->stream, data, len);
-	return r ? r : torc_stream_write(x->stream, "\r\n", 2);
+		r = write_body(x, data, len);
+	return r ? r : write_body(x, "\r\n", 2);
 }
 
 int torc_http_write(struct torc_http_exchange *x, const void *data, size_t len)
 {
-	struct torc_scope scope;
 	int r;
 
 	if (!x->responded)
 		return -EINVAL;
+	if (x->incomplete) /* what follows would take the place of what is missing */
+		return -EPIPE;
 	if (x->out_left != TORC_NEVER) {
 		if (len > x->out_left)
 			return -EMSGSIZE;
@@ -348,9 +376,9 @@ int torc_http_write(struct torc_http_exchange *x, const void *data, size_t len)
 	}
 	if (x->without_body || !len)
 		return 0;
-	enter_write(x, &scope);
-	r = x->in_chunks ? write_chunk(x, data, len) : torc_stream_write(x->stream, data, len);
-	return leave_write(x, &scope, r);
+	r = x->in_chunks ? write_chunk(x, data, len) : write_body(x, data, len);
+	x->incomplete = r < 0;
+	return r;
 }
 
 int torc__http_finish(struct torc_http_exchange *x)
@@ -361,7 +389,7 @@ int torc__http_finish(struct torc_http_exchange *x)
 		return x->out_left && !x->without_body ? -EPIPE : 0;
 	if (!x->in_chunks || x->without_body)
 		return 0;
-	return torc_stream_write(x->stream, "0\r\n\r\n", 5);
+	return write_body(x, "0\r\n\r\n", 5);
 }
 
 int torc__http_refuse(struct torc_stream *s, const struct torc__http_config *config, int status)

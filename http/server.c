@@ -5,20 +5,33 @@
 
 #include <errno.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include <torc/core/fiber.h>
+#include <torc/io/socket.h>
 
 #include "http/internal/exchange.h"
 
 /* After an error the peer may still be sending: what it sends is read and dropped, or its kernel would
  * answer ours with a reset, and the answer could be lost. RFC 9112, section 9.6. */
-#define LINGER_NS TORC_SECONDS(2)
+#define LINGER_NS    TORC_SECONDS(2)
 #define LINGER_BYTES ((size_t)1 << 20)
 
 #define CHUNK_EXT_BYTES 4096
-#define TRAILER_BYTES 8192
-#define TRAILERS 100
-#define FIELDS_MAX 1000
+#define TRAILER_BYTES   8192
+#define TRAILERS        100
+#define FIELDS_MAX      1000
+
+/* Has more been received than was consumed? What is still in the kernel nobody can know. */
+static bool has_unread(const struct torc_stream *s)
+{
+	return s->spill_len || s->rx_count;
+}
+
+static bool has_unsent(const struct torc_stream *s)
+{
+	return s->pending_len || s->sending_len;
+}
 
 static void linger(struct torc_stream *s)
 {
@@ -80,7 +93,7 @@ static void begin_exchange(struct torc_http_exchange *x)
 	x->run.len = 0;
 	x->body_left = x->head.content_length;
 	x->body_received = 0;
-	x->body_begin_ns = 0;
+	x->body_waited_ns = 0;
 	x->body_error = 0;
 	x->body_done = !x->head.chunked && !x->head.content_length;
 	x->continue_due = x->head.expect_continue && !x->body_done;
@@ -103,21 +116,24 @@ static int copy_head(struct torc_http_exchange *x, const char *data, size_t len)
 	return 0;
 }
 
-/* The status that stands for a failure of the handler. */
-static int status_of(const struct torc_http_exchange *x, int error)
+/* The status that stands for an error of the body; 0: the connection itself has failed. */
+static int status_of(int error)
 {
-	if (error != x->body_error)
-		return 500;
 	switch (error) {
-	case -EMSGSIZE:
-		return 413;
-	case -EBADMSG:
-		return 400;
-	case -ETIMEDOUT:
-		return 408;
-	default:
-		return 500;
+	case -EMSGSIZE: return 413;
+	case -EBADMSG: return 400;
+	case -ETIMEDOUT: return 408;
+	case -ENOMEM: return 503;
+	default: return 0;
 	}
+}
+
+/* The end of the connection is the end of this body, so a plain one would make it look complete. */
+static void reset_on_close(struct torc_stream *s)
+{
+	const struct linger now = { .l_onoff = 1 };
+
+	(void)setsockopt(s->fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
 }
 
 static int answer(struct torc_http_exchange *x)
@@ -134,10 +150,11 @@ static int answer(struct torc_http_exchange *x)
 	}
 	if (x->responded)
 		return r < 0 && (x->out_left || x->in_chunks) ? r : torc__http_finish(x);
-	/* The peer is gone, or we are to stop: nobody is left to answer. */
-	if (r == -ECANCELED || r == -ECONNRESET || r == -EPIPE)
+	/* The peer is gone: nobody is left to answer. Not to be told from the handler's result alone, which
+	 * may be about a connection of its own. */
+	status = x->body_error && r == x->body_error ? status_of(r) : 500;
+	if (!status)
 		return r;
-	status = r < 0 ? status_of(x, r) : 500;
 	if (x->body_error)
 		x->close = true;
 	x->extra_len = 0;
@@ -153,12 +170,17 @@ static enum next exchange(struct torc_http_exchange *x, const char *data, size_t
 	begin_exchange(x);
 	if (!x->body_done && copy_head(x, data, len) < 0)
 		return CLOSE;
-	if (answer(x) < 0)
+	if (answer(x) < 0) {
+		if (x->responded && !x->in_chunks && x->out_left == TORC_NEVER)
+			reset_on_close(x->stream);
 		return CLOSE;
+	}
 	if (!x->head_copy)
 		torc_stream_consume(x->stream, len);
+	/* A client that asked for the end has no more to say; any other may be sending its next request. */
 	if (x->close)
-		return x->body_done ? CLOSE : LINGER;
+		return x->body_done && !x->head.keep_alive && !has_unread(x->stream) ? CLOSE
+										     : LINGER;
 	return x->body_done || torc__http_skip_body(x) == 0 ? KEEP : LINGER;
 }
 
@@ -214,15 +236,46 @@ static enum next serve_request(struct torc_stream *s, const struct torc__http_co
 
 /* --- the connection --- */
 
-static int await_request(struct torc_stream *s, const struct torc__http_config *config,
-			 struct torc_slice *ret_view)
+static int peek_until(struct torc_stream *s, uint64_t deadline_ns, struct torc_slice *ret_view)
 {
 	struct torc_scope scope;
 	int r;
 
-	torc_scope_enter_until(&scope, torc_turn_ns() + config->options.idle_ns);
+	torc_scope_enter_until(&scope, deadline_ns);
 	r = torc_stream_peek(s, ret_view);
 	torc_scope_leave(&scope);
+	return r;
+}
+
+/*
+ * As long as the last answer has not been taken, the peer has write_ns; otherwise it has idle_ns.
+ */
+static int await_request(struct torc_stream *s, const struct torc__http_config *config,
+			 struct torc_slice *ret_view)
+{
+	const struct torc_http_options *o = &config->options;
+	uint64_t now = torc_turn_ns();
+	int r;
+
+	if (has_unsent(s) && o->write_ns < o->idle_ns) {
+		r = peek_until(s, now + o->write_ns, ret_view);
+		if (r != -ETIMEDOUT || has_unsent(s))
+			return r;
+	}
+	return peek_until(s, now + o->idle_ns, ret_view);
+}
+
+/* The last answer has the time that each has. The stream's close would wait longer, for any peer. */
+static int finish_sending(struct torc_stream *s, const struct torc__http_config *config)
+{
+	struct torc_scope scope;
+	int r;
+
+	torc_scope_enter_until(&scope, torc_turn_ns() + config->options.write_ns);
+	r = torc_stream_flush(s);
+	torc_scope_leave(&scope);
+	if (r == -ETIMEDOUT)
+		torc_shutdown(s->fd, SHUT_RDWR);
 	return r;
 }
 
@@ -237,7 +290,7 @@ static int serve_connection(struct torc_stream *s, void *arg)
 		next = serve_request(s, config, view);
 		torc_stream_set_busy(s, false);
 	}
-	if (next == LINGER)
+	if (finish_sending(s, config) == 0 && next == LINGER)
 		linger(s);
 	return 0;
 }
@@ -262,6 +315,11 @@ static void on_error(const char *address, int error, void *arg)
 
 #define DEFAULT(field, value) (o->field = o->field ? o->field : (value))
 
+/* TORC_NEVER and the like are added to the clock: as good as for ever, and no overflow. */
+#define NS_MAX (UINT64_MAX / 4)
+#define DEFAULT_NS(field, value) \
+	(DEFAULT(field, value), o->field = o->field < NS_MAX ? o->field : NS_MAX)
+
 static void fill_in(struct torc__http_config *config)
 {
 	struct torc_http_options *o = &config->options;
@@ -270,10 +328,10 @@ static void fill_in(struct torc__http_config *config)
 	DEFAULT(head_bytes, 32768);
 	DEFAULT(fields, 100);
 	DEFAULT(body_bytes, (uint64_t)64 << 20);
-	DEFAULT(header_ns, TORC_SECONDS(10));
-	DEFAULT(body_ns, TORC_SECONDS(10));
-	DEFAULT(idle_ns, TORC_SECONDS(60));
-	DEFAULT(write_ns, TORC_SECONDS(30));
+	DEFAULT_NS(header_ns, TORC_SECONDS(10));
+	DEFAULT_NS(body_ns, TORC_SECONDS(10));
+	DEFAULT_NS(idle_ns, TORC_SECONDS(60));
+	DEFAULT_NS(write_ns, TORC_SECONDS(30));
 	config->limits = (struct torc__http_limits){ o->line_bytes, o->head_bytes, o->fields };
 }
 
@@ -283,7 +341,7 @@ int torc_http_serve(const struct torc_http_options *options)
 
 	fill_in(&config);
 	/* A head must fit into one view of the stream. */
-	if (!options->handler || config.options.fields > FIELDS_MAX ||
+	if (!options->handler || !options->addresses || config.options.fields > FIELDS_MAX ||
 	    config.options.head_bytes >= TORC_STREAM_VIEW_MAX)
 		return -EINVAL;
 	return torc_serve_with(&(struct torc_serve_options){

@@ -39,15 +39,16 @@ struct torc_http_options {
 	torc_http_fn *handler;
 	void *arg; /* borrowed; seen by the handlers of all loops at once */
 
-	size_t line_bytes;	/* of a request line; default 8192; more is 414 */
-	size_t head_bytes;	/* of all header lines; default 32768; more is 431 */
-	unsigned fields;	/* header lines; default 100, at most 1000; more is 431 */
-	uint64_t body_bytes;	/* of a request; default 64 MiB; more is 413 */
-	uint64_t header_ns;	/* from the first byte to the end of the head; default 10 s; then 408 */
-	uint64_t body_ns;	/* for a body, besides what its bytes take at 1 KiB/s; default 10 s; 408 */
-	uint64_t idle_ns;	/* between requests; default 60 s; then closed */
-	uint64_t write_ns;	/* for the peer to take what it is sent; default 30 s; then closed */
-	uint64_t grace_ns;	/* for requests under way when the server stops; default 5 s */
+	size_t line_bytes;   /* of a request line; default 8192; more is 414 */
+	size_t head_bytes;   /* of all header lines; default 32768; more is 431 */
+	unsigned fields;     /* header lines; default 100, at most 1000; more is 431 */
+	uint64_t body_bytes; /* of a request; default 64 MiB; more is 413 */
+	uint64_t header_ns; /* from the first byte to the end of the head; default 10 s; then 408 */
+	uint64_t
+		body_ns; /* for a body, besides what its bytes take at 1 KiB/s; default 10 s; 408 */
+	uint64_t idle_ns;  /* between requests; default 60 s; then closed */
+	uint64_t write_ns; /* for the peer to take what it is sent; default 30 s; then closed */
+	uint64_t grace_ns; /* for requests under way when the server stops; default 5 s */
 	size_t connections_max; /* per loop; see io/server.h */
 
 	void (*on_listen)(const char *address, void *arg);
@@ -118,7 +119,8 @@ TORC_API void torc_http_body_consume(struct torc_http_exchange *x, size_t n);
  * torc_http_add_field - add a header field to the response; before it begins.
  *
  * Returns     0
- *             -EINVAL   a name that is no token, or CR, LF or NUL in the value
+ *             -EINVAL   a name that is no token, or one of Connection, Content-Length, Date and
+ *                       Transfer-Encoding, which are the library's; control characters in the value
  *             -ENOSPC   more than 2 KiB of them
  *             -EALREADY the response has begun
  */

@@ -36,21 +36,21 @@ struct torc_http_exchange {
 	char *head_copy;
 	uint32_t head_copy_capacity;
 	struct torc__http_chunk chunk;
-	struct torc_slice run;	/* decoded bytes that have not been consumed */
-	size_t run_used;	/* bytes of the stream that go with the run */
-	uint64_t body_left;	/* with a length */
+	struct torc_slice run; /* decoded bytes that have not been consumed */
+	size_t run_used;       /* bytes of the stream that go with the run */
+	uint64_t body_left;    /* with a length */
 	uint64_t body_received;
-	uint64_t body_begin_ns; /* 0: not yet read from */
-	int body_error;		/* sticks */
+	uint64_t body_waited_ns; /* for bytes of it */
+	int body_error;          /* sticks */
 	bool body_done;
 	bool continue_due; /* the client waits for 100 Continue */
 
 	/* response */
 	bool responded;
-	bool close;	  /* after this response */
+	bool close; /* after this response */
 	bool in_chunks;
 	bool without_body; /* HEAD, 204, 304 */
-	bool incomplete;  /* the response was cut short: only closing tells the client */
+	bool incomplete;   /* the response was cut short: only closing tells the client */
 	uint64_t out_left;
 	uint32_t extra_len;
 	char extra[TORC__HTTP_EXTRA_BYTES]; /* added fields, as they are sent */

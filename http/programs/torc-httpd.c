@@ -140,7 +140,8 @@ int main(int argc, char **argv)
 	if (h.program.root) {
 		h.root_fd = open(h.program.root, O_PATH | O_DIRECTORY | O_CLOEXEC);
 		if (h.root_fd < 0) {
-			fprintf(stderr, "torc-httpd: --root %s: %s\n", h.program.root, strerror(errno));
+			fprintf(stderr, "torc-httpd: --root %s: %s\n", h.program.root,
+				strerror(errno));
 			return 1;
 		}
 	}
