@@ -6,14 +6,6 @@
 #include "core/internal/fiber.h"
 #include "core/internal/loop.h"
 
-struct torc__fiber *torc__self(void)
-{
-	struct torc__loop *loop = torc__loop();
-
-	torc__check(loop && loop->current, "called outside of a fiber");
-	return loop->current;
-}
-
 bool torc_in_fiber(void)
 {
 	struct torc__loop *loop = torc__loop();
@@ -32,10 +24,12 @@ static struct torc__fiber *take_record(struct torc__loop *loop, unsigned class_i
 }
 
 /* Room for the timers of one more fiber, and the limit. */
-static int admit(struct torc__loop *loop)
+static inline int admit(struct torc__loop *loop)
 {
-	if (loop->fibers >= loop->fibers_max)
+	if (torc__unlikely(loop->fibers >= loop->fibers_max))
 		return -EAGAIN;
+	if (torc__likely(loop->fibers < loop->timers.capacity))
+		return 0;
 	return torc__timers_reserve(&loop->timers, loop->fibers + 1);
 }
 
@@ -68,8 +62,15 @@ struct torc__fiber *torc__fiber_create(struct torc__loop *loop, unsigned class_i
 	f->timer.at_ns = TORC_NEVER;
 	f->name = NULL;
 	f->spawn_site = NULL;
-	torc__scope_init_base(f);
-	torc__sanitize_create(&f->sanitize, f->stack.bottom, (size_t)((char *)f - f->stack.bottom));
+	f->base = (struct torc_scope){
+		.fiber = f,
+		.deadline_ns = TORC_NEVER,
+		.limit_ns = TORC_NEVER,
+		.timer_ns = TORC_NEVER,
+	};
+	f->scope = &f->base;
+	torc__sanitize_create(&f->sanitize, &loop->sanitize, f->stack.bottom,
+			      (size_t)((char *)f - f->stack.bottom));
 	loop->stats.spawns++;
 	if (++loop->fibers > loop->stats.fibers_peak)
 		loop->stats.fibers_peak = loop->fibers;
@@ -79,14 +80,14 @@ struct torc__fiber *torc__fiber_create(struct torc__loop *loop, unsigned class_i
 }
 
 /* Its stack is no longer in use: the caller runs on another one. */
-static void bury(struct torc__loop *loop)
+static inline void bury(struct torc__loop *loop)
 {
 	struct torc__fiber *f = loop->ended;
 
 	if (torc__likely(!f))
 		return;
 	loop->ended = NULL;
-	torc__sanitize_destroy(&f->sanitize);
+	torc__sanitize_destroy(&f->sanitize, &loop->sanitize);
 	torc__stack_give(&loop->stacks, &f->stack);
 }
 
@@ -117,23 +118,31 @@ static inline struct torc__fiber *pick(struct torc__loop *loop)
 	return f;
 }
 
-/* Leave the running fiber for the next one, or for the scheduler. */
-static inline void give_way(struct torc__loop *loop, struct torc__fiber *self)
+/*
+ * Leave the running fiber for the next one, or for the scheduler. Returns the same fiber when it is back,
+ * found through memory here: the switch overwrites all registers, and the compiler would otherwise keep
+ * what is needed after it in memory for the whole of the calling function.
+ */
+static inline struct torc__fiber *give_way(struct torc__loop *loop, struct torc__fiber *self)
 {
+	struct torc__fiber *volatile kept = self;
 	struct torc__fiber *next = pick(loop);
 
 	if (next == self)
-		return;
+		return self;
 	if (torc__unlikely(self->keeps_fpenv)) {
 		torc__fpenv_save(&self->fpenv);
 		torc__fpenv_load(&loop->fpenv);
 	}
 	torc__sanitize_leave(&self->sanitize, next ? &next->sanitize : &loop->sanitize);
 	torc__switch(&self->context, next ? &next->context : &loop->context);
+	self = kept;
+	loop = self->loop;
 	torc__sanitize_arrive(&self->sanitize, &loop->sanitize);
 	bury(loop);
 	if (torc__unlikely(self->keeps_fpenv))
 		torc__fpenv_load(&self->fpenv);
+	return self;
 }
 
 /* From the scheduler: run fibers until none is ready or the turn's budget is spent. */
@@ -205,8 +214,7 @@ int torc_yield(void)
 	check_canary(f);
 	torc__fiber_set_state(f, TORC__READY);
 	torc__run_push(loop, f);
-	give_way(loop, f);
-	return torc__scope_check(f);
+	return torc__scope_check(give_way(loop, f));
 }
 
 struct sleep_wait {

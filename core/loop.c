@@ -15,17 +15,17 @@
 #define GATHER_MOST 64u
 #define GATHER_REST 256u
 
-static __thread struct torc__loop *thread_loop;
+__thread struct torc__loop *torc__thread_loop;
 
 __attribute__((noinline)) struct torc__loop *torc__loop(void)
 {
 	__asm__ volatile(""); /* or the compiler could take two calls for one */
-	return thread_loop;
+	return torc__thread_loop;
 }
 
 __attribute__((noinline)) void torc__loop_set(struct torc__loop *loop)
 {
-	thread_loop = loop;
+	torc__thread_loop = loop;
 }
 
 /* --- waking --- */
@@ -296,7 +296,6 @@ static void turn(struct torc__loop *loop)
 
 void torc__loop_run(struct torc__loop *loop)
 {
-	torc__sanitize_thread(&loop->sanitize);
 	torc__fpenv_save(&loop->fpenv);
 	while (!loop->stopping || loop->fibers || loop->run_head)
 		turn(loop);
@@ -368,6 +367,7 @@ int torc__loop_open(struct torc__loop *loop, const struct torc_options *options,
 			close(loop->wake_fd);
 		return r;
 	}
+	torc__sanitize_thread(&loop->sanitize);
 	loop->now_ns = loop->ring.kernel->now(&loop->ring);
 	loop->alt_stack = torc__overflow_thread_begin();
 	torc__loop_set(loop);

@@ -4,11 +4,6 @@
 
 #include "core/internal/fiber.h"
 
-static uint64_t earlier(uint64_t a, uint64_t b)
-{
-	return a < b ? a : b;
-}
-
 /* limit_ns, timer_ns and status of a scope, from its own fields and its parent's. */
 static void derive(struct torc_scope *s)
 {
@@ -16,14 +11,14 @@ static void derive(struct torc_scope *s)
 
 	s->timer_ns = s->cause ? TORC_NEVER : s->deadline_ns;
 	if (p)
-		s->timer_ns = earlier(s->timer_ns, p->timer_ns);
+		s->timer_ns = torc__earlier(s->timer_ns, p->timer_ns);
 	if (s->status) {
 		s->limit_ns = 0;
 		return;
 	}
 	s->limit_ns = s->deadline_ns;
 	if (p && !s->shield)
-		s->limit_ns = earlier(s->limit_ns, p->limit_ns);
+		s->limit_ns = torc__earlier(s->limit_ns, p->limit_ns);
 }
 
 /* Derive s and the scopes inside it anew. Chains are short; this is not on the path of a request. */
@@ -39,41 +34,6 @@ static void derive_inward(struct torc_scope *outermost)
 		derive(s);
 		done = s;
 	}
-}
-
-void torc__scope_init_base(struct torc__fiber *f)
-{
-	f->base = (struct torc_scope){
-		.fiber = f,
-		.deadline_ns = TORC_NEVER,
-		.limit_ns = TORC_NEVER,
-		.timer_ns = TORC_NEVER,
-	};
-	f->scope = &f->base;
-}
-
-void torc__scope_push(struct torc__fiber *f, struct torc_scope *scope, uint64_t deadline_ns,
-		      bool shield)
-{
-	struct torc_scope *parent = f->scope;
-
-	*scope = (struct torc_scope){
-		.parent = parent,
-		.fiber = f,
-		.deadline_ns = deadline_ns,
-		.shield = shield,
-		.status = shield ? 0 : parent->status,
-	};
-	scope->timer_ns = earlier(deadline_ns, parent->timer_ns);
-	scope->limit_ns = shield ? deadline_ns : earlier(deadline_ns, parent->limit_ns);
-	f->scope = scope;
-}
-
-void torc__scope_pop(struct torc__fiber *f, struct torc_scope *scope)
-{
-	torc__check(f->scope == scope && scope != &f->base,
-		    "a scope is left by another fiber, or not in the reverse order of entering");
-	f->scope = scope->parent;
 }
 
 static uint64_t deadline_of(uint64_t timeout_ns)

@@ -67,18 +67,19 @@ struct torc__fiber {
 	bool keeps_fpenv;
 	int32_t cancel_status; /* for the work list of a cancellation */
 
+	/* The second cache line up to base.limit_ns, which a yield looks at; the third, what a park does. */
+	struct torc__stack stack;
+	struct torc_scope base;
+	struct torc__timer timer;
+	uint64_t sleep_until_ns;
+	uint64_t parked_ns;
+
 	struct torc_group *group; /* NULL: child of another loop's group, or the loop's root */
 	struct torc__fiber *sibling, **sibling_link;
 	struct torc_task *task;
 	torc_fn *fn;
 	void *arg;
 
-	struct torc__timer timer;
-	uint64_t sleep_until_ns;
-	uint64_t parked_ns;
-	struct torc_scope base;
-
-	struct torc__stack stack;
 	const char *name;
 	const void *spawn_site;
 	struct torc__fiber *cancel_next;
@@ -86,6 +87,11 @@ struct torc__fiber {
 	struct torc__fpenv fpenv;
 	struct torc__sanitize sanitize;
 };
+
+_Static_assert(offsetof(struct torc__fiber, stack) == 64 &&
+		       offsetof(struct torc__fiber, base.limit_ns) < 128 &&
+		       offsetof(struct torc__fiber, parked_ns) < 192,
+	       "a yield touches two cache lines of a record, a park three");
 
 /* The one place where a fiber's state changes. */
 static inline void torc__fiber_set_state(struct torc__fiber *f, enum torc__fiber_state to)
@@ -131,8 +137,29 @@ static inline int torc__scope_check(struct torc__fiber *f)
 	return torc__scope_expire(f);
 }
 
-/* The calling fiber; traps outside of one. */
-struct torc__fiber *torc__self(void);
+/* The calling thread's loop, for torc__self; everybody else asks torc__loop(). */
+extern __thread struct torc__loop *torc__thread_loop;
+
+/*
+ * The calling fiber; traps outside of one.
+ *
+ * In line, for every public function begins with it. What torc__loop() achieves by being a call, the volatile
+ * assembly does here: the thread-local is found and read anew each time, whatever was switched in between.
+ */
+static inline struct torc__fiber *torc__self(void)
+{
+	struct torc__loop *loop;
+
+#if defined(__x86_64__)
+	__asm__ volatile("movq	torc__thread_loop@gottpoff(%%rip), %0\n\t"
+			 "movq	%%fs:(%0), %0"
+			 : "=r"(loop));
+#else
+	loop = torc__loop();
+#endif
+	torc__check(loop && loop->current, "called outside of a fiber");
+	return loop->current;
+}
 
 /* A ready fiber, child of nothing yet, or NULL and *ret_error. class_index from torc__stack_class_of. */
 struct torc__fiber *torc__fiber_create(struct torc__loop *loop, unsigned class_index, torc_fn *fn,
@@ -153,12 +180,35 @@ void torc__group_child_ended(struct torc__fiber *f, int result);
 /* Cancel scope, with what its calls return from now on. */
 void torc__scope_cancel(struct torc_scope *scope, int status);
 
-void torc__scope_init_base(struct torc__fiber *f);
+static inline uint64_t torc__earlier(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
 
-/* Push a group's scope; the rest of a group is group.c's. */
-void torc__scope_push(struct torc__fiber *f, struct torc_scope *scope, uint64_t deadline_ns,
-		      bool shield);
-void torc__scope_pop(struct torc__fiber *f, struct torc_scope *scope);
+/* Push a scope, which may be a group's; the rest of a group is group.c's. */
+static inline void torc__scope_push(struct torc__fiber *f, struct torc_scope *scope,
+				    uint64_t deadline_ns, bool shield)
+{
+	struct torc_scope *parent = f->scope;
+
+	scope->parent = parent;
+	scope->fiber = f;
+	scope->deadline_ns = deadline_ns;
+	scope->limit_ns = shield ? deadline_ns : torc__earlier(deadline_ns, parent->limit_ns);
+	scope->timer_ns = torc__earlier(deadline_ns, parent->timer_ns);
+	scope->status = shield ? 0 : parent->status;
+	scope->cause = 0;
+	scope->shield = shield;
+	scope->is_group = false;
+	f->scope = scope;
+}
+
+static inline void torc__scope_pop(struct torc__fiber *f, struct torc_scope *scope)
+{
+	torc__check(f->scope == scope && scope != &f->base,
+		    "a scope is left by another fiber, or not in the reverse order of entering");
+	f->scope = scope->parent;
+}
 
 /* Cancel a child on another loop. */
 void torc__remote_cancel(struct torc__remote *remote, int status);

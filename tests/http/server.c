@@ -369,6 +369,7 @@ static int add_fields(struct torc_http_exchange *x)
 	large[sizeof(large) - 1] = '\0';
 	check_eq(torc_http_add_field(x, "X-Good", "one two\tthree"), 0);
 	check_eq(torc_http_add_field(x, "X-Empty", ""), 0);
+	check_eq(torc_http_add_field(x, "content-length", "5"), -EINVAL);
 	check_eq(torc_http_add_field(x, "", "v"), -EINVAL);
 	check_eq(torc_http_add_field(x, "a b", "v"), -EINVAL);
 	check_eq(torc_http_add_field(x, "a:", "v"), -EINVAL);
