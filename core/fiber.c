@@ -165,6 +165,8 @@ static _Noreturn void leave_for_good(struct torc__loop *loop, struct torc__fiber
 
 	loop->fibers--;
 	loop->ended = self;
+	if (torc__unlikely(self->keeps_fpenv))
+		torc__fpenv_load(&loop->fpenv);
 	next = pick(loop);
 	torc__sanitize_leave(NULL, next ? &next->sanitize : &loop->sanitize);
 	torc__switch(&self->context, next ? &next->context : &loop->context);

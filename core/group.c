@@ -26,6 +26,7 @@ struct torc__remote {
 	torc_fn *fn;
 	void *arg;
 	const char *name;
+	const void *spawn_site;
 	unsigned class_index;
 	int32_t result;
 	int32_t cancel_status; /* home's: what was sent, 0: nothing */
@@ -78,7 +79,7 @@ static void start_task(struct torc_task *task, struct torc__fiber *f, struct tor
 }
 
 static int spawn_here(struct torc_group *g, const struct torc_spawn_options *o,
-		      unsigned class_index, torc_fn *fn, void *arg)
+		      unsigned class_index, torc_fn *fn, void *arg, const void *site)
 {
 	int error;
 	struct torc__fiber *f =
@@ -86,6 +87,7 @@ static int spawn_here(struct torc_group *g, const struct torc_spawn_options *o,
 
 	if (!f)
 		return error;
+	f->spawn_site = site;
 	if (o) {
 		f->name = o->name;
 		f->task = o->task;
@@ -131,8 +133,13 @@ static void child_gone(struct torc_group *g, int result, bool echo)
 		g->failure = result;
 		torc__scope_cancel(&g->scope, -ECANCELED);
 	}
-	if (!g->live && g->waiter)
-		torc__ready(g->waiter->fiber);
+	if (!g->live && g->waiter) {
+		struct torc__wait *waiter = g->waiter;
+
+		/* Once: before it runs it may get another child, and that may end. */
+		g->waiter = NULL;
+		torc__ready(waiter->fiber);
+	}
 }
 
 static void remote_ended(struct torc__loop *home, struct torc__mail *mail)
@@ -170,6 +177,7 @@ static void start_remote(struct torc__loop *away, struct torc__mail *mail)
 		return;
 	}
 	f->name = r->name;
+	f->spawn_site = r->spawn_site;
 	f->remote = r;
 	r->fiber = f;
 }
@@ -206,7 +214,7 @@ void torc__remote_cancel(struct torc__remote *r, int status)
 }
 
 static int spawn_away(struct torc_group *g, const struct torc_spawn_options *o,
-		      unsigned class_index, torc_fn *fn, void *arg)
+		      unsigned class_index, torc_fn *fn, void *arg, const void *site)
 {
 	struct torc__loop *home = g->scope.fiber->loop;
 	struct torc__remote *r;
@@ -223,6 +231,7 @@ static int spawn_away(struct torc_group *g, const struct torc_spawn_options *o,
 	r->arg = arg;
 	r->name = o->name;
 	r->task = o->task;
+	r->spawn_site = site;
 	r->class_index = class_index;
 	if (o->task)
 		start_task(o->task, NULL, r);
@@ -239,8 +248,8 @@ static int spawn_away(struct torc_group *g, const struct torc_spawn_options *o,
 	return 0;
 }
 
-int torc_group_spawn_with(struct torc_group *g, const struct torc_spawn_options *o, torc_fn *fn,
-			  void *arg)
+static inline int spawn(struct torc_group *g, const struct torc_spawn_options *o, torc_fn *fn,
+			void *arg, const void *site)
 {
 	struct torc__loop *loop = torc__loop();
 	int class_index;
@@ -251,13 +260,19 @@ int torc_group_spawn_with(struct torc_group *g, const struct torc_spawn_options 
 	if (class_index < 0)
 		return class_index;
 	if (o && o->loop && o->loop != loop->index + 1)
-		return spawn_away(g, o, (unsigned)class_index, fn, arg);
-	return spawn_here(g, o, (unsigned)class_index, fn, arg);
+		return spawn_away(g, o, (unsigned)class_index, fn, arg, site);
+	return spawn_here(g, o, (unsigned)class_index, fn, arg, site);
+}
+
+int torc_group_spawn_with(struct torc_group *g, const struct torc_spawn_options *o, torc_fn *fn,
+			  void *arg)
+{
+	return spawn(g, o, fn, arg, __builtin_return_address(0));
 }
 
 int torc_group_spawn(struct torc_group *g, torc_fn *fn, void *arg)
 {
-	return torc_group_spawn_with(g, NULL, fn, arg);
+	return spawn(g, NULL, fn, arg, __builtin_return_address(0));
 }
 
 void torc__group_child_ended(struct torc__fiber *f, int result)
@@ -369,8 +384,8 @@ void torc_task_cancel(struct torc_task *task)
 
 int torc_detach(const char *name, torc_fn *fn, void *arg)
 {
-	struct torc__loop *loop = torc__self()->loop;
+	struct torc_group *root = torc__self()->loop->root_group;
+	struct torc_spawn_options options = { .name = name };
 
-	return torc_group_spawn_with(loop->root_group, &(struct torc_spawn_options){ .name = name },
-				     fn, arg);
+	return root ? spawn(root, &options, fn, arg, __builtin_return_address(0)) : -ECANCELED;
 }

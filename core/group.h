@@ -148,6 +148,7 @@ TORC_API void torc_task_cancel(struct torc_task *task);
  * cancelled and waited for. Its failure is nobody's.
  *
  * Returns     as torc_group_spawn
+ *             -ECANCELED   the runtime is shutting down, and those of this loop have ended
  * Suspends    never
  * Thread      a fiber's
  */

@@ -109,7 +109,17 @@ static void enter(struct torc__loop *loop, unsigned wait_count, uint64_t timeout
 	(void)loop->ring.kernel->enter(&loop->ring, wait_count, timeout_ns);
 }
 
-static void hand_out(const struct io_uring_cqe *cqe)
+static void unlink_quiet(struct torc__loop *loop, struct torc_op *op)
+{
+	*op->quiet_link = op->next_quiet;
+	if (op->next_quiet)
+		op->next_quiet->quiet_link = op->quiet_link;
+	else
+		loop->quiet_tail = op->quiet_link;
+	op->quiet_link = NULL;
+}
+
+static void hand_out(struct torc__loop *loop, const struct io_uring_cqe *cqe)
 {
 	struct torc_op *op;
 
@@ -118,6 +128,8 @@ static void hand_out(const struct io_uring_cqe *cqe)
 	op = (struct torc_op *)(uintptr_t)cqe->user_data;
 	if (!(cqe->flags & IORING_CQE_F_MORE))
 		op->state = TORC__OP_IDLE;
+	if (op->quiet_link) /* it failed: it must not be taken for a success, nor be in the list twice */
+		unlink_quiet(loop, op);
 	op->on_cqe(op, cqe->res, cqe->flags);
 }
 
@@ -130,7 +142,7 @@ static void reap(struct torc__loop *loop)
 	loop->reaping = true;
 	while (head != (tail = io_uring_smp_load_acquire(cq->ktail)))
 		for (; head != tail; head++)
-			hand_out(&cq->cqes[head & mask]);
+			hand_out(loop, &cq->cqes[head & mask]);
 	loop->reaping = false;
 	io_uring_smp_store_release(cq->khead, head);
 	loop->batch = head - first;
@@ -154,16 +166,12 @@ static void settle_quiet(struct torc__loop *loop)
 	while (loop->quiet_head && (int)(taken - loop->quiet_head->cqe_flags) >= 0) {
 		struct torc_op *op = loop->quiet_head;
 
-		loop->quiet_head = op->next_quiet;
-		if (op->state == TORC__OP_IDLE)
-			continue; /* it failed, and was told so */
+		unlink_quiet(loop, op);
 		op->state = TORC__OP_IDLE;
 		op->on_cqe(op, op->res, 0);
 	}
 	loop->reaping = false;
 	loop->unsettled = loop->quiet_head;
-	if (!loop->unsettled)
-		loop->quiet_tail = &loop->quiet_head;
 }
 
 struct io_uring_sqe *torc__loop_sqe(struct torc__loop *loop)
@@ -374,8 +382,7 @@ int torc__loop_open(struct torc__loop *loop, const struct torc_options *options,
 	return 0;
 }
 
-/* Stop the loop's own operations, and wait until the kernel has let go of their memory. */
-static void stop_own_ops(struct torc__loop *loop)
+void torc__loop_quiesce(struct torc__loop *loop)
 {
 	torc_op_cancel(&loop->wake_op);
 	if (loop->signal_op)
@@ -386,11 +393,11 @@ static void stop_own_ops(struct torc__loop *loop)
 		reap(loop);
 	}
 	enter(loop, 0, 0); /* what is left to be submitted, such as the close of a socket */
+	reap(loop);
 }
 
 void torc__loop_close(struct torc__loop *loop)
 {
-	stop_own_ops(loop);
 	for (int i = 0; i < TORC__LOCALS; i++)
 		if (loop->locals[i].destroy)
 			loop->locals[i].destroy(loop->locals[i].data);

@@ -19,6 +19,7 @@ struct io_uring_sqe *torc_op_start(struct torc_op *op, torc_op_fn *on_cqe)
 
 	op->on_cqe = on_cqe;
 	op->state = TORC__OP_PENDING;
+	op->quiet_link = NULL;
 	io_uring_sqe_set_data(sqe, op);
 	return sqe;
 }
@@ -31,6 +32,7 @@ struct io_uring_sqe *torc_op_start_quiet(struct torc_op *op, torc_op_fn *on_cqe,
 	op->res = res;
 	op->cqe_flags = loop->ring.uring.sq.sqe_tail; /* submitted once the kernel's head is here */
 	op->next_quiet = NULL;
+	op->quiet_link = loop->quiet_tail;
 	*loop->quiet_tail = op;
 	loop->quiet_tail = &op->next_quiet;
 	return sqe;

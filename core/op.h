@@ -43,7 +43,7 @@ struct torc_op {
 	torc_op_fn *on_cqe;
 	struct torc__fiber *fiber; /* who waits in torc_op_wait */
 	struct io_uring_sqe *sqe;
-	struct torc_op *next_quiet; /* in the loop's list: torc_op_start_quiet */
+	struct torc_op *next_quiet, **quiet_link; /* in the loop's list: torc_op_start_quiet */
 	int32_t res;
 	uint32_t cqe_flags;
 	uint8_t state; /* enum torc__op_state */

@@ -115,13 +115,14 @@ struct root {
 	struct torc__loop *loop;
 	struct signals *signals; /* loop 0's */
 	struct torc_group group; /* of detached fibers, and on loop 0 of the first fiber */
-	struct torc__wait wait;
+	struct torc_task first;
 };
 
 static void cancel_root(struct torc__loop *loop, struct torc__mail *mail)
 {
 	(void)mail;
-	torc__scope_cancel(&loop->root_group->scope, -ECANCELED);
+	if (loop->root_group)
+		torc__scope_cancel(&loop->root_group->scope, -ECANCELED);
 }
 
 static void stop_loop(struct torc__loop *loop, struct torc__mail *mail)
@@ -146,18 +147,17 @@ static void root_ended(struct torc__loop *loop, struct torc__mail *mail)
 static int run_first(struct root *root)
 {
 	struct torc__runtime *rt = root->loop->runtime;
-	struct torc_task first;
-	struct torc_spawn_options options = { .name = "main", .task = &first };
+	struct torc_spawn_options options = { .name = "main", .task = &root->first };
 	int r = torc_group_spawn_with(&root->group, &options, rt->fn, rt->arg);
 
 	if (r < 0)
 		return r;
-	root->signals->first = &first;
+	root->signals->first = &root->first; /* a signal may still come after it has ended */
 	if (root->signals->fd >= 0) {
 		root->loop->signal_op = &root->signals->op;
 		torc__turn_defer(root->loop, &root->signals->watch);
 	}
-	return torc_task_join(&first);
+	return torc_task_join(&root->first);
 }
 
 static int root_main(void *arg)
@@ -179,6 +179,7 @@ static int root_main(void *arg)
 		torc_sleep(TORC_NEVER); /* until cancel_root */
 	}
 	torc_group_wait(&root->group);
+	loop->root_group = NULL;
 	loop->ended_mail.deliver = root_ended;
 	torc__loop_post(rt->loops[0], &loop->ended_mail);
 	return 0;
@@ -196,6 +197,17 @@ static void pin(const struct torc__loop *loop)
 	CPU_SET((size_t)loop->cpu, &one);
 	/* A core that has gone meanwhile is no reason to fail. */
 	(void)pthread_setaffinity_np(pthread_self(), sizeof(one), &one);
+}
+
+/* Wait until no loop has a wake-up for another one under way: then their descriptors can be closed. */
+static void part(struct torc__runtime *rt)
+{
+	pthread_mutex_lock(&rt->lock);
+	rt->quiet++;
+	pthread_cond_broadcast(&rt->changed);
+	while (rt->quiet < rt->loop_count)
+		pthread_cond_wait(&rt->changed, &rt->lock);
+	pthread_mutex_unlock(&rt->lock);
 }
 
 /* Tell that this loop is open, or why not, and wait for the others. Returns the first failure. */
@@ -228,8 +240,13 @@ static void run_loop(struct torc__loop *loop, struct signals *signals)
 		       : torc__fiber_create(loop, loop->default_class, root_main, &root, &error);
 	if (f)
 		f->name = "root";
-	if (!meet(rt, opened < 0 ? opened : error))
+	if (!meet(rt, opened < 0 ? opened : error)) {
 		torc__loop_run(loop);
+		torc__loop_quiesce(loop);
+		part(rt);
+	} else if (opened == 0) {
+		torc__loop_quiesce(loop);
+	}
 	if (opened == 0)
 		torc__loop_close(loop);
 }
@@ -376,6 +393,17 @@ static int make_loops(struct torc__runtime *rt)
 	return 0;
 }
 
+/* Mail that came when a loop had stopped: echoes of cancellations, whose records are to be freed. */
+static void deliver_late(struct torc__loop *loop)
+{
+	struct torc__mail *mail = torc__mailbox_take(&loop->mailbox), *next;
+
+	for (; mail; mail = next) {
+		next = mail->next;
+		mail->deliver(loop, mail);
+	}
+}
+
 static int run_all(struct torc__runtime *rt, struct signals *signals)
 {
 	cpu_set_t before;
@@ -387,6 +415,8 @@ static int run_all(struct torc__runtime *rt, struct signals *signals)
 	run_loop(rt->loops[0], signals);
 	for (int i = 1; i < started; i++)
 		pthread_join(rt->loops[i]->thread, NULL);
+	for (int i = 0; i < rt->loop_count; i++)
+		deliver_late(rt->loops[i]);
 	if (have_before)
 		(void)sched_setaffinity(0, sizeof(before), &before);
 	if (rt->failure)

@@ -9,6 +9,12 @@
 
 #include "io/internal/address.h"
 
+/* The length of one operation is 32 bits wide, and its result 31. */
+static size_t at_once(size_t len)
+{
+	return len < (1u << 30) ? len : 1u << 30;
+}
+
 int torc_recv(int fd, void *buf, size_t len, int flags)
 {
 	struct torc_op op;
@@ -17,7 +23,7 @@ int torc_recv(int fd, void *buf, size_t len, int flags)
 
 	if (r < 0)
 		return r;
-	io_uring_prep_recv(sqe, fd, buf, len, flags);
+	io_uring_prep_recv(sqe, fd, buf, at_once(len), flags);
 	return torc_op_wait(&op);
 }
 
@@ -29,7 +35,7 @@ int torc_send(int fd, const void *buf, size_t len, int flags)
 
 	if (r < 0)
 		return r;
-	io_uring_prep_send(sqe, fd, buf, len, flags | MSG_NOSIGNAL);
+	io_uring_prep_send(sqe, fd, buf, at_once(len), flags | MSG_NOSIGNAL);
 	return torc_op_wait(&op);
 }
 
@@ -38,8 +44,7 @@ int torc_send_all(int fd, const void *buf, size_t len)
 	const char *p = buf;
 
 	while (len) {
-		/* The length of one operation is 32 bits wide. */
-		int r = torc_send(fd, p, len < (1u << 30) ? len : 1u << 30, MSG_WAITALL);
+		int r = torc_send(fd, p, len, MSG_WAITALL);
 
 		if (r < 0)
 			return r;

@@ -120,6 +120,8 @@ struct torc__loop *torc__loop(void);
 void torc__loop_set(struct torc__loop *loop);
 
 int torc__loop_open(struct torc__loop *loop, const struct torc_options *options, uint32_t disabled);
+/* Stop the loop's own operations, and wait until the kernel has let go of their memory. */
+void torc__loop_quiesce(struct torc__loop *loop);
 void torc__loop_close(struct torc__loop *loop);
 
 /* Wake a loop that sleeps in its ring. Any thread. */

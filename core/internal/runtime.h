@@ -19,6 +19,7 @@ struct torc__runtime {
 	pthread_mutex_t lock; /* start-up: waiting for the loops' rings */
 	pthread_cond_t changed;
 	int opened;  /* loops that have a ring, or failed */
+	int quiet;   /* loops that have nothing under way any more */
 	int failure; /* the first one's */
 
 	int roots_live; /* loop 0's: loops whose root fiber has not ended */

@@ -4,6 +4,7 @@
  */
 #include <criterion/criterion.h>
 #include <errno.h>
+#include <execinfo.h>
 #include <fenv.h>
 #include <signal.h>
 #include <stdio.h>
@@ -650,8 +651,7 @@ static int rounding(void *arg)
 		check(torc_yield() == 0);
 		check(fegetround() == FE_UPWARD);
 	}
-	fesetround(FE_TONEAREST);
-	return 0;
+	return 0; /* its rounding ends with it */
 }
 
 static int not_rounding(void *arg)
@@ -672,12 +672,65 @@ static int two_roundings(void *arg)
 	torc_group_enter(&g);
 	check(torc_group_spawn(&g, rounding, NULL) == 0);
 	check(torc_group_spawn(&g, not_rounding, NULL) == 0);
-	return torc_group_wait(&g);
+	check(torc_group_wait(&g) == 0);
+	check(fegetround() == FE_TONEAREST);
+	return 0;
 }
 
 Test(core, fiber_keeps_its_floating_point_environment_when_it_says_so)
 {
 	cr_assert_eq(run(two_roundings, NULL), 0);
+}
+
+struct trace {
+	void *returns[3]; /* of leaf, middle and outer */
+	void *frames[32];
+	int count;
+};
+
+static __attribute__((noinline)) void leaf(struct trace *t)
+{
+	t->returns[0] = __builtin_return_address(0);
+	check(torc_yield() == 0); /* a switch in between changes nothing */
+	t->count = backtrace(t->frames, 32);
+}
+
+static __attribute__((noinline)) int middle(struct trace *t)
+{
+	t->returns[1] = __builtin_return_address(0);
+	leaf(t);
+	return t->count;
+}
+
+static __attribute__((noinline)) int outer(void *arg)
+{
+	struct trace *t = arg;
+
+	t->returns[2] = __builtin_return_address(0);
+	return middle(t) > 0 ? 0 : -EIO;
+}
+
+static int spawn_outer(void *arg)
+{
+	struct torc_group g;
+
+	torc_group_enter(&g);
+	check(torc_group_spawn(&g, outer, arg) == 0);
+	check(torc_yield() == 0);
+	return torc_group_wait(&g);
+}
+
+/* leaf, middle, outer, torc__fiber_main, torc__switch_entry, and no more. */
+Test(core, fiber_a_backtrace_is_right_and_ends)
+{
+	struct trace t = { .count = 0 };
+
+	backtrace(t.frames, 1); /* loads the unwinder, on a large stack */
+	cr_assert_eq(run(spawn_outer, &t), 0);
+	cr_assert_geq(t.count, 5);
+	cr_assert_leq(t.count, 7);
+	for (int i = 0; i < 3; i++)
+		cr_assert_eq(t.frames[i + 1], t.returns[i], "frame %d", i + 1);
 }
 
 #define CROWD 100000
