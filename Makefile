@@ -146,7 +146,7 @@ endif
 # ---- Targets --------------------------------------------------------------------------------------------
 
 .PHONY: all lib programs tests test unit stress system check check-style check-layers format fuzz cross \
-	serve install clean help deps deps-ci FORCE
+	bench serve install clean help deps deps-ci FORCE
 
 all: lib programs
 
@@ -189,6 +189,11 @@ fuzz: $(FUZZ_TESTS)
 cross: $(CROSS_TESTS)
 	$(call run_tests,$^)
 
+# Servers on one core, load on the other: nothing else should run meanwhile.
+bench: programs
+	$(Q)$(B)/bin/torc-bench all
+	$(Q)bench/compare --bin $(B)/bin --rounds 5 --seconds 5 all
+
 # In a terminal the server becomes the foreground job, so that ^C reaches it and not make too: make would die
 # of the signal where the server drains and exits 0.  Should make be killed, the server gets a SIGTERM.
 serve: $(B)/bin/torc-httpd
@@ -198,7 +203,7 @@ serve: $(B)/bin/torc-httpd
 # Everything else waits for these, see FIRST below.
 goals_match = $(filter $(1),$(MAKECMDGOALS))
 DEPS := build \
-	$(if $(call goals_match,test tests unit stress system check),test) \
+	$(if $(call goals_match,test tests unit stress system check bench),test) \
 	$(if $(call goals_match,check-style format),style) \
 	$(if $(call goals_match,fuzz cross),ci)
 
@@ -226,6 +231,7 @@ help:
 #?   format        format it
 #?   fuzz          build the fuzz targets with clang, run each for FUZZ_SECONDS
 #?   cross         run tests/cross on an emulated AArch64
+#?   bench         measure: micro benchmarks, then the servers beside hand-written io_uring loops
 #?   deps          install the Debian packages that the other targets on the command line need
 #?   deps-ci       install all packages that .ci/run needs
 #?   install       headers, libraries, pkg-config file and programs, to DESTDIR/PREFIX
@@ -246,7 +252,7 @@ help:
 #?   FUZZ_SECONDS=30              for fuzz, per target
 #?   BUILD=build                  where to build; each variant has a directory of its own there
 #?
-#? A single unit test: build/tests/core-chan --filter 'chan/*close*' --verbose
+#? A single unit test: build/tests/io-stream --filter 'stream/*half*' --verbose
 
 # ---- Rules ----------------------------------------------------------------------------------------------
 
