@@ -23,7 +23,7 @@ struct crowd {
 /*
  * Not inlined: all fibers return from torc_yield to the same place, as fibers of a server do. The
  * processor predicts a return by the last call, which here was another fiber's; where the two differ it
- * costs the 7 ns that "from two places" shows.
+ * costs the 8 ns that "from two places" shows.
  */
 static __attribute__((noinline)) void yield_until(const bool *stop, unsigned rounds)
 {

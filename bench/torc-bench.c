@@ -31,7 +31,7 @@ static const struct micro *find(const char *name)
 static void report_json(const char *metric, double value, const char *unit)
 {
 	printf("{\"bench\":\"%s\",\"metric\":\"%s\",\"value\":", running, metric);
-	printf(isfinite(value) ? "%.4g" : "null", value);
+	printf(isfinite(value) ? "%.6g" : "null", value);
 	printf(",\"unit\":\"%s\"}\n", unit);
 }
 
