@@ -6,11 +6,14 @@
 #include <errno.h>
 #include <execinfo.h>
 #include <fenv.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -166,11 +169,11 @@ Test(core, run_works_without_each_feature)
 /* --- traps and overflows, in a child --- */
 
 struct died {
-	int signal;
+	int signal, status;
 	char text[4096];
 };
 
-static struct died die(torc_fn *fn)
+static struct died die_by(torc_fn *fn)
 {
 	struct died d = { .signal = 0 };
 	int fds[2], status;
@@ -184,7 +187,7 @@ static struct died die(torc_fn *fn)
 		dup2(fds[1], STDERR_FILENO);
 		signal(SIGABRT, SIG_DFL);
 		signal(SIGSEGV, SIG_DFL);
-		_exit(run(fn, NULL) != 0);
+		_exit(fn(NULL) != 0);
 	}
 	close(fds[1]);
 	while ((got = read(fds[0], d.text + n, sizeof(d.text) - 1 - n)) > 0)
@@ -192,7 +195,64 @@ static struct died die(torc_fn *fn)
 	close(fds[0]);
 	waitpid(pid, &status, 0);
 	d.signal = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
+	d.status = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 	return d;
+}
+
+static torc_fn *in_child;
+
+static int run_in_child(void *arg)
+{
+	return run(in_child, arg);
+}
+
+static struct died die(torc_fn *fn)
+{
+	in_child = fn;
+	return die_by(run_in_child);
+}
+
+static int refusal;
+
+/* As a container's seccomp profile, or a kernel without io_uring, would. */
+static int run_refused(void *arg)
+{
+	struct sock_filter code[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, __NR_io_uring_setup, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | (unsigned)refusal),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
+	struct sock_fprog filter = { .len = 4, .filter = code };
+
+	(void)arg;
+	check(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0);
+	check(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter) == 0);
+	return torc_run(&(struct torc_options){ .loops = 2 }, return_arg, NULL) == -refusal ? 0 : 1;
+}
+
+Test(core, run_says_why_io_uring_is_refused)
+{
+	static const struct {
+		int error;
+		const char *text;
+	} cases[] = {
+		{ EPERM, "seccomp" },
+		{ ENOSYS, "Linux 6.1" },
+		{ ENOMEM, "RLIMIT_MEMLOCK" },
+		{ EMFILE, "ulimit -n" },
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct died d;
+
+		refusal = cases[i].error;
+		d = die_by(run_refused);
+		cr_assert_eq(d.signal, 0);
+		cr_assert_eq(d.status, 0, "case %zu: %s", i, d.text);
+		cr_assert(strstr(d.text, cases[i].text), "%s", d.text);
+		cr_assert_eq(strchr(d.text, '\n'), d.text + strlen(d.text) - 1, "one line");
+	}
 }
 
 /* ASan has a handler of its own for SIGSEGV, which comes first. */
