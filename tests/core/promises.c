@@ -784,13 +784,16 @@ static int spawn_outer(void *arg)
 Test(core, fiber_a_backtrace_is_right_and_ends)
 {
 	struct trace t = { .count = 0 };
+	int first = 1;
 
 	backtrace(t.frames, 1); /* loads the unwinder, on a large stack */
 	cr_assert_eq(run(spawn_outer, &t), 0);
 	cr_assert_geq(t.count, 5);
-	cr_assert_leq(t.count, 7);
+	cr_assert_leq(t.count, 8);
+	while (first < t.count && t.frames[first] != t.returns[0])
+		first++; /* a sanitizer's backtrace begins with a frame of its own */
 	for (int i = 0; i < 3; i++)
-		cr_assert_eq(t.frames[i + 1], t.returns[i], "frame %d", i + 1);
+		cr_assert_eq(t.frames[first + i], t.returns[i], "frame %d", first + i);
 }
 
 #define CROWD 100000
