@@ -71,15 +71,38 @@ int torc_scope_leave(struct torc_scope *scope)
 	return scope->cause;
 }
 
+static int expire(struct torc__fiber *f, uint64_t now)
+{
+	struct torc_scope *s;
+
+	if (f->scope->timer_ns > now)
+		return f->scope->status;
+	for (s = f->scope; s; s = s->parent)
+		if (!s->cause && s->deadline_ns <= now)
+			torc__scope_cancel(s, -ETIMEDOUT);
+	return f->scope->status;
+}
+
+int torc__scope_expire(struct torc__fiber *f)
+{
+	return expire(f, f->loop->now_ns);
+}
+
 int torc_scope_status(void)
 {
-	return torc__scope_check(torc__self());
+	struct torc__fiber *f = torc__self();
+
+	if (f->scope->limit_ns == TORC_NEVER)
+		return 0;
+	/* The loop's clock stands still while a fiber computes. */
+	return expire(f, torc_now_ns());
 }
 
 void torc_scope_set_deadline(struct torc_scope *scope, uint64_t deadline_ns)
 {
 	struct torc__fiber *f = scope->fiber;
 
+	torc__check(f->loop == torc__loop(), "a scope's deadline is moved from another loop");
 	scope->deadline_ns = deadline_ns;
 	derive_inward(scope);
 	/* A running fiber's timer is looked at when it parks. */
@@ -137,17 +160,4 @@ void torc_scope_cancel(struct torc_scope *scope)
 {
 	torc__check(scope->fiber->loop == torc__loop(), "a scope is cancelled from another loop");
 	torc__scope_cancel(scope, -ECANCELED);
-}
-
-int torc__scope_expire(struct torc__fiber *f)
-{
-	struct torc_scope *s;
-	uint64_t now = f->loop->now_ns;
-
-	if (f->scope->timer_ns > now)
-		return f->scope->status;
-	for (s = f->scope; s; s = s->parent)
-		if (!s->cause && s->deadline_ns <= now)
-			torc__scope_cancel(s, -ETIMEDOUT);
-	return f->scope->status;
 }
