@@ -107,7 +107,9 @@ static unsigned setup_flags(const struct torc__ring *ring)
 
 static int uring_open(struct torc__ring *ring, unsigned entries)
 {
-	struct io_uring_params p = { .flags = setup_flags(ring), .cq_entries = entries * 4 };
+	/* The kernel's limit is 65536 completions, also with 32768 entries. */
+	struct io_uring_params p = { .flags = setup_flags(ring),
+				     .cq_entries = entries < 16384 ? entries * 4 : 65536 };
 	struct io_uring_sq *sq = &ring->uring.sq;
 	int r = io_uring_queue_init_params(entries, &ring->uring, &p);
 

@@ -72,22 +72,27 @@ void torc__overflow_remove(void)
 	sigaction(SIGBUS, &previous_bus, NULL);
 }
 
+struct alt_stack {
+	stack_t previous; /* the program's own, such as ASan's */
+	char bytes[ALT_STACK_BYTES];
+};
+
 void *torc__overflow_thread_begin(void)
 {
-	void *stack = malloc(ALT_STACK_BYTES);
-	stack_t alt = { .ss_sp = stack, .ss_size = ALT_STACK_BYTES };
+	struct alt_stack *stack = malloc(sizeof(*stack));
 
 	if (stack)
-		sigaltstack(&alt, NULL);
+		sigaltstack(&(stack_t){ .ss_sp = stack->bytes, .ss_size = sizeof(stack->bytes) },
+			    &stack->previous);
 	return stack;
 }
 
 void torc__overflow_thread_end(void *stack)
 {
-	stack_t alt = { .ss_flags = SS_DISABLE };
+	struct alt_stack *alt = stack;
 
-	if (!stack)
+	if (!alt)
 		return;
-	sigaltstack(&alt, NULL);
-	free(stack);
+	sigaltstack(&alt->previous, NULL);
+	free(alt);
 }

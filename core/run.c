@@ -31,8 +31,9 @@ struct signals {
 	struct signalfd_siginfo info;
 	struct torc_task *first;
 	sigset_t set, old_mask;
-	struct sigaction old_pipe;
-	int fd; /* -1: signals are left alone */
+	struct sigaction old_pipe, old_asked[2];
+	bool took[2]; /* of asked: it was ignored, and is to be again */
+	int fd;       /* -1: signals are left alone */
 };
 
 static struct torc__runtime *runtime_of(struct torc__loop *loop)
@@ -67,12 +68,28 @@ static void watch_signals(struct torc__turn_work *work)
 	io_uring_prep_read(sqe, s->fd, &s->info, sizeof(s->info), 0);
 }
 
+static const int asked[] = { SIGINT, SIGTERM };
+
+/* It was ignored, as by nohup or a shell's &. Blocked signals reach a signalfd all the same, others are lost. */
+static void stop_ignoring(struct signals *s)
+{
+	struct sigaction normal = { .sa_handler = SIG_DFL };
+
+	for (int i = 0; i < 2; i++) {
+		sigaction(asked[i], NULL, &s->old_asked[i]);
+		s->took[i] = s->old_asked[i].sa_handler == SIG_IGN;
+		if (s->took[i])
+			sigaction(asked[i], &normal, NULL);
+	}
+}
+
 /* The first signal asks politely; from now on the second one kills, as it would without torc. */
 static void cancel_first(struct torc__turn_work *work)
 {
 	struct signals *s =
 		(struct signals *)(void *)((char *)work - offsetof(struct signals, cancel));
 
+	stop_ignoring(s);
 	pthread_sigmask(SIG_UNBLOCK, &s->set, NULL);
 	torc_task_cancel(s->first);
 }
@@ -87,8 +104,8 @@ static int signals_open(struct signals *s, const struct torc_options *options)
 	sigaction(SIGPIPE, &ignore, &s->old_pipe);
 	sigemptyset(&s->set);
 	if (!options->no_signals) {
-		sigaddset(&s->set, SIGINT);
-		sigaddset(&s->set, SIGTERM);
+		for (int i = 0; i < 2; i++)
+			sigaddset(&s->set, asked[i]);
 		s->fd = signalfd(-1, &s->set, SFD_CLOEXEC);
 		if (s->fd < 0) {
 			int error = errno;
@@ -105,6 +122,9 @@ static void signals_close(struct signals *s)
 {
 	if (s->fd >= 0)
 		close(s->fd);
+	for (int i = 0; i < 2; i++)
+		if (s->took[i])
+			sigaction(asked[i], &s->old_asked[i], NULL);
 	pthread_sigmask(SIG_SETMASK, &s->old_mask, NULL);
 	sigaction(SIGPIPE, &s->old_pipe, NULL);
 }
@@ -150,8 +170,10 @@ static int run_first(struct root *root)
 	struct torc_spawn_options options = { .name = "main", .task = &root->first };
 	int r = torc_group_spawn_with(&root->group, &options, rt->fn, rt->arg);
 
-	if (r < 0)
+	if (r < 0) {
+		fprintf(stderr, "torc: cannot start the first fiber: %s\n", strerror(-r));
 		return r;
+	}
 	root->signals->first = &root->first; /* a signal may still come after it has ended */
 	if (root->signals->fd >= 0) {
 		root->loop->signal_op = &root->signals->op;
@@ -419,9 +441,11 @@ static int run_all(struct torc__runtime *rt, struct signals *signals)
 		deliver_late(rt->loops[i]);
 	if (have_before)
 		(void)sched_setaffinity(0, sizeof(before), &before);
-	if (rt->failure)
-		torc__kernel_explain(rt->failure);
-	return rt->failure;
+	if (!rt->failure)
+		return 0;
+	torc__kernel_explain(rt->failure);
+	/* What an old kernel and some seccomp profiles say, by its documented name. */
+	return rt->failure == -EINVAL ? -ENOSYS : rt->failure == -EACCES ? -EPERM : rt->failure;
 }
 
 static int run(struct torc__runtime *rt)

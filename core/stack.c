@@ -1,6 +1,7 @@
 #include "core/internal/stack.h"
 
 #include <errno.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 
@@ -12,7 +13,15 @@
 /* Free stacks that are kept whatever happens, per size class. */
 #define RESERVE 64
 
-/* Colours: the record and the first frames still share the top page (see docs/stacks.md). */
+/*
+ * Guards by mprotect, of all loops. Each costs two mappings, of which a process has 65530 (vm.max_map_count): some
+ * must be left for slabs, and for malloc and everybody else.
+ */
+#define SPLITS_MOST 24000
+
+static atomic_long splits;
+
+/* Colours: the record and the first frames still share the top page. */
 #define COLOURS      16
 #define COLOUR_BYTES ((size_t)64)
 
@@ -101,6 +110,7 @@ static void unmap_slab(struct torc__stacks *stacks, struct torc__slab *slab)
 
 	unlist_slab(&stacks->classes[slab->shift - TORC__STACK_MIN_SHIFT], slab);
 	munmap(slab->base, bytes);
+	atomic_fetch_sub_explicit(&splits, __builtin_popcountll(slab->split), memory_order_relaxed);
 	stacks->mapped_bytes -= bytes;
 	free(slab);
 }
@@ -121,16 +131,27 @@ void torc__stacks_done(struct torc__stacks *stacks)
 	}
 }
 
+/* A guard in a mapping of its own. Returns whether there was one left. */
+static bool split(struct torc__slab *slab, unsigned slot)
+{
+	if (atomic_fetch_add_explicit(&splits, 1, memory_order_relaxed) >= SPLITS_MOST ||
+	    mprotect(slot_base(slab, slot), TORC__GUARD_BYTES, PROT_NONE) < 0) {
+		atomic_fetch_sub_explicit(&splits, 1, memory_order_relaxed);
+		return false;
+	}
+	slab->split |= UINT64_C(1) << slot;
+	return true;
+}
+
 /* Put the guard in place. Returns whether the kernel could. */
 static bool guard(struct torc__stacks *stacks, struct torc__slab *slab, unsigned slot)
 {
-	char *base = slot_base(slab, slot);
-
 	if (slab->guarded >> slot & 1)
 		return true;
-	if (stacks->no_guard_install || madvise(base, TORC__GUARD_BYTES, MADV_GUARD_INSTALL) < 0) {
+	if (stacks->no_guard_install ||
+	    madvise(slot_base(slab, slot), TORC__GUARD_BYTES, MADV_GUARD_INSTALL) < 0) {
 		stacks->no_guard_install = true;
-		if (mprotect(base, TORC__GUARD_BYTES, PROT_NONE) < 0)
+		if (!split(slab, slot))
 			return false;
 	}
 	slab->guarded |= UINT64_C(1) << slot;

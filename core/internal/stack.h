@@ -6,8 +6,8 @@
  *
  *	slot: | guard, 16 KiB | stack ............................ <- top |  colour | fiber record |
  *
- * The guard is MADV_GUARD_INSTALL (Linux 6.13) or mprotect; where the kernel has no mappings left for
- * the latter, a word of known bits that is checked at each switch. It is four pages, so that a function with a
+ * The guard is MADV_GUARD_INSTALL (Linux 6.13) or mprotect; when most of the process's mappings have gone
+ * into the latter, a word of known bits that is checked at each switch. It is four pages, so that a function with a
  * frame of up to 16 KiB that skips a page still hits it.
  *
  * The fiber's record stands at the top of its slot, so that starting a fiber touches one page. Records
@@ -44,6 +44,7 @@ struct torc__slab {
 	char *base;
 	uint64_t cold;    /* bit i: slot i is cold */
 	uint64_t guarded; /* bit i: the guard of slot i is in place */
+	uint64_t split;   /* bit i: by mprotect, which costs two mappings */
 	uint64_t trimmed; /* bit i: made cold by the trim under way */
 	bool listed;
 	uint8_t shift; /* stack bytes, as a power of two */

@@ -1,0 +1,222 @@
+/*
+ * tests/core/run.h - what the tests of core share: checks that work in fibers of any loop, a runtime that is
+ * checked for leaks, children that are expected to die, small operations.
+ */
+#ifndef TESTS_CORE_RUN_H
+#define TESTS_CORE_RUN_H
+
+#include <criterion/criterion.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <torc/core/group.h>
+#include <torc/core/op.h>
+#include <torc/core/run.h>
+#include <torc/core/scope.h>
+
+#if defined(__SANITIZE_ADDRESS__)
+#define WITH_ASAN 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define WITH_ASAN 1
+#endif
+#endif
+#ifndef WITH_ASAN
+#define WITH_ASAN 0
+#endif
+
+/* For the message of a failed check. */
+static inline const char *disabled(void)
+{
+	const char *text = getenv("TORC_DISABLE");
+
+	return text && *text ? text : "nothing";
+}
+
+/* A failed cr_assert jumps back to the test's stack, which a fiber is not on: these abort instead. */
+#define check(what)                                                                               \
+	do {                                                                                      \
+		if (!(what)) {                                                                    \
+			fprintf(stderr, "%s:%d: failed: %s (disabled: %s)\n", __FILE__, __LINE__, \
+				#what, disabled());                                               \
+			abort();                                                                  \
+		}                                                                                 \
+	} while (0)
+
+#define check_op(a, op, b)                                                                        \
+	do {                                                                                      \
+		long long a_ = (long long)(a), b_ = (long long)(b);                               \
+		if (!(a_ op b_)) {                                                                \
+			fprintf(stderr, "%s:%d: failed: %s (%lld) %s %s (%lld) (disabled: %s)\n", \
+				__FILE__, __LINE__, #a, a_, #op, #b, b_, disabled());             \
+			abort();                                                                  \
+		}                                                                                 \
+	} while (0)
+
+#define check_eq(a, b) check_op(a, ==, b)
+#define check_lt(a, b) check_op(a, <, b)
+#define check_le(a, b) check_op(a, <=, b)
+#define check_ge(a, b) check_op(a, >=, b)
+
+#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+
+/* A value, or a function, as a fiber's argument. */
+#define ARG(value)   ((void *)(intptr_t)(value))
+#define VALUE(arg)   ((intptr_t)(arg))
+#define OPTIONS(...) (&(struct torc_options){ __VA_ARGS__ })
+#define HOW(...)     (&(struct torc_spawn_options){ __VA_ARGS__ })
+
+/* Runs are bounded by this where a broken promise would make them wait for ever. */
+#define LONG TORC_SECONDS(30)
+
+/* Without opendir(3): it works with no descriptor left. */
+static inline int count_fds(void)
+{
+	int n = 0;
+
+	for (int fd = 0; fd < 4096; fd++)
+		n += fcntl(fd, F_GETFD) >= 0;
+	return n;
+}
+
+/* torc_run, and no descriptor may be left behind. */
+static inline int run_with(const struct torc_options *options, torc_fn *fn, void *arg)
+{
+	int before = count_fds(), r;
+
+	r = torc_run(options, fn, arg);
+	check_eq(count_fds(), before);
+	return r;
+}
+
+static inline void run(torc_fn *fn, void *arg)
+{
+	check_eq(run_with(NULL, fn, arg), 0);
+}
+
+/* --- small fibers --- */
+
+static inline int forever(void *arg)
+{
+	(void)arg;
+	return torc_sleep(TORC_NEVER);
+}
+
+static inline int return_arg(void *arg)
+{
+	return (int)VALUE(arg);
+}
+
+static inline int cancel_scope(void *arg)
+{
+	torc_scope_cancel(arg);
+	return 0;
+}
+
+/* --- small operations --- */
+
+static inline int nop(void)
+{
+	struct torc_op op;
+	struct io_uring_sqe *sqe;
+	int r = torc_op_begin(&op, &sqe);
+
+	if (r < 0)
+		return r;
+	io_uring_prep_nop(sqe);
+	return torc_op_wait(&op);
+}
+
+static inline int read_fd(int fd, void *buf, unsigned len)
+{
+	struct torc_op op;
+	struct io_uring_sqe *sqe;
+	int r = torc_op_begin(&op, &sqe);
+
+	if (r < 0)
+		return r;
+	io_uring_prep_read(sqe, fd, buf, len, (uint64_t)-1);
+	return torc_op_wait(&op);
+}
+
+/* --- a child that is expected to die --- */
+
+struct died {
+	int signal; /* 0: it exited */
+	int status;
+	char text[8192]; /* what it wrote to standard error */
+};
+
+static inline int count_lines(const char *text)
+{
+	int n = 0;
+
+	for (; *text; text++)
+		n += *text == '\n';
+	return n;
+}
+
+/* body(arg) in a child, which exits with its result. */
+static inline struct died in_child(int (*body)(void *arg), void *arg)
+{
+	struct died d = { .signal = 0 };
+	int fds[2], status;
+	size_t n = 0;
+	ssize_t got;
+	pid_t pid;
+
+	check_eq(pipe2(fds, O_CLOEXEC), 0);
+	pid = fork();
+	if (!pid) {
+		dup2(fds[1], STDERR_FILENO);
+		signal(SIGABRT, SIG_DFL);
+		if (!WITH_ASAN)
+			signal(SIGSEGV, SIG_DFL);
+		alarm(20); /* it must not hang for ever */
+		_exit(body(arg));
+	}
+	close(fds[1]);
+	while ((got = read(fds[0], d.text + n, sizeof(d.text) - 1 - n)) > 0)
+		n += (size_t)got;
+	close(fds[0]);
+	check_eq(waitpid(pid, &status, 0), pid);
+	d.signal = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
+	d.status = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+	return d;
+}
+
+static inline int run_in_child(void *fn)
+{
+	return torc_run(NULL, (torc_fn *)VALUE(fn), NULL) != 0;
+}
+
+/* fn, run as the first fiber of a child, must trap with a message that has `what` in it. */
+static inline void expect_trap(torc_fn *fn, const char *what)
+{
+	struct died d = in_child(run_in_child, ARG(fn));
+
+	check_eq(d.signal, SIGABRT);
+	if (!strstr(d.text, what) || strncmp(d.text, "torc: ", 6) != 0 ||
+	    count_lines(d.text) != 1) {
+		fprintf(stderr, "expected \"%s\", got: %s\n", what, d.text);
+		abort();
+	}
+}
+
+/* --- data --- */
+
+static inline uint32_t next_random(uint64_t *state)
+{
+	*state = *state * 6364136223846793005u + 1442695040888963407u;
+	return (uint32_t)(*state >> 33);
+}
+
+#endif

@@ -1,0 +1,312 @@
+/*
+ * Scopes: nesting, deadlines, computing, and misuse.
+ */
+#include "tests/core/run.h"
+
+TestSuite(scope, .timeout = 60);
+
+/* --- a table of nested scopes --- */
+
+/* From the outermost inward; the list ends with a label of NULL. */
+struct level {
+	const char *label;
+	bool shield;
+	bool out_of_time; /* its deadline has passed: timeout 0 */
+	bool cancelled;   /* once all are entered */
+	int leave;        /* what torc_scope_leave is to return */
+	int calls;        /* what calls are to return when this is the innermost */
+};
+
+#define NONE                                      \
+	{                                         \
+		"open", false, false, false, 0, 0 \
+	}
+#define STOPPED                                                         \
+	{                                                               \
+		"cancelled", false, false, true, -ECANCELED, -ECANCELED \
+	}
+#define LATE                                                       \
+	{                                                          \
+		"late", false, true, false, -ETIMEDOUT, -ETIMEDOUT \
+	}
+#define SHIELD                                     \
+	{                                          \
+		"shield", true, false, false, 0, 0 \
+	}
+#define INSIDE(r)                                   \
+	{                                           \
+		"inside", false, false, false, 0, r \
+	}
+
+static const struct level nests[][4] = {
+	{ NONE, NONE },
+	{ NONE, STOPPED },
+	{ STOPPED, INSIDE(-ECANCELED) },
+	{ NONE, LATE, INSIDE(-ETIMEDOUT) },
+	{ LATE, INSIDE(-ETIMEDOUT), INSIDE(-ETIMEDOUT) },
+	{ STOPPED, SHIELD, NONE },
+	{ LATE, SHIELD, NONE },
+	{ NONE, { "shield", true, false, true, -ECANCELED, -ECANCELED }, INSIDE(-ECANCELED) },
+	{ NONE, { "shield", true, true, false, -ETIMEDOUT, -ETIMEDOUT }, INSIDE(-ETIMEDOUT) },
+	{ NONE, SHIELD, STOPPED, INSIDE(-ECANCELED) },
+	{ STOPPED, INSIDE(-ECANCELED), SHIELD, STOPPED },
+	{ STOPPED, { "shield", true, true, false, -ETIMEDOUT, -ETIMEDOUT }, SHIELD, NONE },
+};
+
+/* Every kind of call says the same, again and again; what is expected to fail does not suspend. */
+static void expect_calls(int expected)
+{
+	for (int i = 0; i < 3; i++) {
+		struct torc_stats before, after;
+
+		torc_stats(&before);
+		check_eq(torc_scope_status(), expected);
+		check_eq(torc_sleep(expected ? TORC_NEVER : 1000), expected);
+		check_eq(nop(), expected);
+		torc_stats(&after);
+		if (expected)
+			check_eq(after.switches, before.switches);
+		check_eq(torc_yield(), expected);
+	}
+}
+
+static void try_nest(const struct level levels[4])
+{
+	struct torc_scope scopes[4];
+	int n = 0;
+
+	for (; n < 4 && levels[n].label; n++) {
+		uint64_t timeout = levels[n].out_of_time ? 0 : TORC_NEVER;
+
+		if (levels[n].shield)
+			torc_scope_enter_shield(&scopes[n], timeout);
+		else
+			torc_scope_enter(&scopes[n], timeout);
+	}
+	for (int i = 0; i < n; i++)
+		if (levels[i].cancelled)
+			torc_scope_cancel(&scopes[i]);
+	while (n--) {
+		expect_calls(levels[n].calls);
+		check_eq(torc_scope_leave(&scopes[n]), levels[n].leave);
+	}
+	expect_calls(0);
+}
+
+static int try_nests(void *arg)
+{
+	(void)arg;
+	for (size_t i = 0; i < COUNT(nests); i++)
+		try_nest(nests[i]);
+	return 0;
+}
+
+Test(scope, nested_ones_answer_as_the_table_says)
+{
+	run(try_nests, NULL);
+}
+
+/* --- computing --- */
+
+static int compute(void *arg)
+{
+	struct torc_scope s;
+	uint64_t start = torc_now_ns(), turn = torc_turn_ns();
+	int r;
+
+	(void)arg;
+	torc_scope_enter(&s, TORC_MS(5));
+	while ((r = torc_scope_status()) == 0)
+		check_lt(torc_now_ns(), start + TORC_SECONDS(5));
+	check_eq(r, -ETIMEDOUT);
+	check_ge(torc_now_ns(), start + TORC_MS(5));
+	check_eq(torc_turn_ns(), turn);
+	expect_calls(-ETIMEDOUT);
+	check_eq(torc_scope_leave(&s), -ETIMEDOUT);
+	return 0;
+}
+
+Test(scope, status_tells_a_computation_that_its_deadline_has_passed)
+{
+	run(compute, NULL);
+}
+
+/* --- every kind of suspension, ended by another fiber and by a deadline --- */
+
+enum suspension { SLEEP, READ, JOIN, GROUP, YIELD, SUSPENSIONS };
+
+static int suspend_as(enum suspension how)
+{
+	struct torc_group g;
+	struct torc_task task;
+	uint64_t value;
+	int fd, r;
+
+	switch (how) {
+	case SLEEP: return torc_sleep(TORC_NEVER);
+	case READ:
+		fd = eventfd(0, EFD_CLOEXEC);
+		r = read_fd(fd, &value, sizeof(value));
+		close(fd);
+		return r;
+	case JOIN:
+		torc_group_enter(&g);
+		check_eq(torc_group_spawn_with(&g, HOW(.task = &task), forever, NULL), 0);
+		r = torc_task_join(&task);
+		torc_group_cancel(&g);
+		torc_group_wait(&g);
+		return r;
+	case GROUP:
+		torc_group_enter(&g);
+		check_eq(torc_group_spawn(&g, forever, NULL), 0);
+		return torc_group_wait(&g);
+	default:
+		while (!(r = torc_yield()))
+			;
+		return r;
+	}
+}
+
+static int move_to_now(void *arg)
+{
+	torc_scope_set_deadline(arg, torc_now_ns());
+	return 0;
+}
+
+static int ended(void *arg)
+{
+	struct torc_group g;
+	struct torc_scope s, inner;
+
+	(void)arg;
+	torc_group_enter(&g);
+	for (int how = 0; how < SUSPENSIONS; how++) {
+		torc_scope_enter(&s, TORC_NEVER);
+		check_eq(torc_group_spawn(&g, cancel_scope, &s), 0);
+		check_eq(suspend_as(how), -ECANCELED);
+		expect_calls(-ECANCELED);
+		check_eq(torc_scope_leave(&s), -ECANCELED);
+		torc_scope_enter(&s, TORC_MS(2));
+		torc_scope_enter(&inner, TORC_NEVER);
+		check_eq(suspend_as(how), -ETIMEDOUT);
+		check_eq(torc_scope_leave(&inner), 0);
+		check_eq(torc_scope_leave(&s), -ETIMEDOUT);
+		torc_scope_enter(&s, TORC_NEVER);
+		check_eq(torc_group_spawn(&g, move_to_now, &s), 0);
+		check_eq(suspend_as(how), -ETIMEDOUT);
+		check_eq(torc_scope_leave(&s), -ETIMEDOUT);
+	}
+	return torc_group_wait(&g);
+}
+
+Test(scope, every_suspending_call_ends_by_cancellation_deadline_and_moved_deadline)
+{
+	run(ended, NULL);
+}
+
+/* --- misuse --- */
+
+static struct torc_scope shared;
+
+static int leave_outer_first(void *arg)
+{
+	struct torc_scope a, b;
+
+	(void)arg;
+	torc_scope_enter(&a, TORC_NEVER);
+	torc_scope_enter(&b, TORC_NEVER);
+	return torc_scope_leave(&a);
+}
+
+static int leave_shared(void *arg)
+{
+	(void)arg;
+	return torc_scope_leave(&shared);
+}
+
+static int leave_in_another_fiber(void *arg)
+{
+	struct torc_group g;
+
+	(void)arg;
+	torc_group_enter(&g);
+	torc_scope_enter(&shared, TORC_NEVER);
+	check_eq(torc_group_spawn(&g, leave_shared, NULL), 0);
+	return torc_sleep(TORC_NEVER);
+}
+
+static int end_inside_a_group(void *arg)
+{
+	static struct torc_group g;
+
+	(void)arg;
+	torc_group_enter(&g);
+	return 0;
+}
+
+static int leave_a_group_as_a_scope(void *arg)
+{
+	struct torc_group g;
+
+	(void)arg;
+	torc_group_enter(&g);
+	return torc_scope_leave(&g.scope);
+}
+
+static int wait_with_a_scope_open(void *arg)
+{
+	struct torc_group g;
+
+	(void)arg;
+	torc_group_enter(&g);
+	torc_scope_enter(&shared, TORC_NEVER);
+	return torc_group_wait(&g);
+}
+
+static int cancel_shared(void *arg)
+{
+	(void)arg;
+	torc_scope_cancel(&shared);
+	return 0;
+}
+
+static int move_shared(void *arg)
+{
+	(void)arg;
+	torc_scope_set_deadline(&shared, 0);
+	return 0;
+}
+
+static int go_elsewhere(void *fn)
+{
+	struct torc_group g;
+
+	torc_scope_enter(&shared, TORC_NEVER);
+	torc_group_enter(&g);
+	check_eq(torc_group_spawn_with(&g, HOW(.loop = TORC_ON_LOOP(1)), (torc_fn *)VALUE(fn),
+				       NULL),
+		 0);
+	return torc_group_wait(&g);
+}
+
+static int run_elsewhere(void *fn)
+{
+	return torc_run(OPTIONS(.loops = 2), go_elsewhere, fn);
+}
+
+Test(scope, misuse_traps_with_a_message)
+{
+	static torc_fn *const elsewhere[] = { cancel_shared, move_shared };
+
+	expect_trap(leave_outer_first, "not in the reverse order of entering (fiber main");
+	expect_trap(leave_in_another_fiber, "left by another fiber");
+	expect_trap(end_inside_a_group, "ended inside a scope or group");
+	expect_trap(leave_a_group_as_a_scope, "left with torc_group_wait");
+	expect_trap(wait_with_a_scope_open, "not the innermost");
+	for (size_t i = 0; i < COUNT(elsewhere); i++) {
+		struct died d = in_child(run_elsewhere, ARG(elsewhere[i]));
+
+		cr_assert_eq(d.signal, SIGABRT, "case %zu: %s", i, d.text);
+		cr_assert(strstr(d.text, "from another loop"), "case %zu: %s", i, d.text);
+	}
+}
