@@ -180,7 +180,7 @@ static int ended(void *arg)
 
 	(void)arg;
 	torc_group_enter(&g);
-	for (int how = 0; how < SUSPENSIONS; how++) {
+	for (enum suspension how = 0; how < SUSPENSIONS; how++) {
 		torc_scope_enter(&s, TORC_NEVER);
 		check_eq(torc_group_spawn(&g, cancel_scope, &s), 0);
 		check_eq(suspend_as(how), -ECANCELED);
