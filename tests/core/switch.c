@@ -214,7 +214,7 @@ struct trace {
 	int report; /* a descriptor: say so and wait here to be looked at; or -1 */
 };
 
-static __attribute__((noinline, noclone)) void trace_deepest(struct trace *t)
+static __attribute__((noinline)) void trace_deepest(struct trace *t)
 {
 	t->returns[0] = __builtin_return_address(0);
 	check_eq(torc_yield(), 0);
@@ -226,14 +226,14 @@ static __attribute__((noinline, noclone)) void trace_deepest(struct trace *t)
 	}
 }
 
-static __attribute__((noinline, noclone)) int trace_deeper(struct trace *t)
+static __attribute__((noinline)) int trace_deeper(struct trace *t)
 {
 	t->returns[1] = __builtin_return_address(0);
 	trace_deepest(t);
 	return t->count;
 }
 
-static __attribute__((noinline, noclone)) int trace_deep(void *arg)
+static __attribute__((noinline)) int trace_deep(void *arg)
 {
 	struct trace *t = arg;
 
