@@ -65,9 +65,9 @@ static int failures(void *arg)
 	/* the owner is behind a shield, its group is not */
 	torc_scope_enter(&s, TORC_MS(1));
 	torc_group_enter(&g);
-	check_eq(torc_group_spawn(&g, note_cancel, &sibling), 0);
+	check_eq(torc_group_spawn_with(&g, HOW(.task = &task), note_cancel, &sibling), 0);
 	torc_scope_enter_shield(&shield, LONG);
-	check_eq(torc_sleep(TORC_MS(4)), 0);
+	check_eq(torc_task_join(&task), -ETIMEDOUT); /* told while we were shielded */
 	check_eq(sibling, -ETIMEDOUT);
 	check_eq(torc_scope_leave(&shield), 0);
 	check_eq(torc_group_wait(&g), -ETIMEDOUT);
