@@ -12,6 +12,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sched.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -187,7 +189,7 @@ static struct died die_by(torc_fn *fn)
 		dup2(fds[1], STDERR_FILENO);
 		signal(SIGABRT, SIG_DFL);
 		signal(SIGSEGV, SIG_DFL);
-		_exit(fn(NULL) != 0);
+		_exit(fn(NULL));
 	}
 	close(fds[1]);
 	while ((got = read(fds[0], d.text + n, sizeof(d.text) - 1 - n)) > 0)
@@ -229,6 +231,38 @@ static int run_refused(void *arg)
 	check(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0);
 	check(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter) == 0);
 	return torc_run(&(struct torc_options){ .loops = 2 }, return_arg, NULL) == -refusal ? 0 : 1;
+}
+
+/* The setting as this process sees it: a file of ours over the real one, in a mount namespace of our own. */
+static int run_switched_off(void *arg)
+{
+	static const char setting[] = "/proc/sys/kernel/io_uring_disabled";
+	char path[] = "/tmp/torc-sysctl-XXXXXX";
+	int fd = mkstemp(path), r;
+
+	check(fd >= 0 && write(fd, "2\n", 2) == 2);
+	r = unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
+	    mount(path, setting, NULL, MS_BIND, NULL) < 0;
+	unlink(path);
+	close(fd);
+	return r ? 77 : run_refused(arg);
+}
+
+Test(core, run_tells_the_sysctl_from_seccomp)
+{
+	struct died d;
+
+	refusal = EPERM;
+	d = die_by(run_switched_off);
+	cr_assert_eq(d.signal, 0);
+	if (d.status == 77) {
+		fprintf(stderr,
+			"skipped: no mount namespace for this user, or a kernel before 6.6\n");
+		return;
+	}
+	cr_assert_eq(d.status, 0, "%s", d.text);
+	cr_assert(strstr(d.text, "sysctl kernel.io_uring_disabled=0"), "%s", d.text);
+	cr_assert_not(strstr(d.text, "seccomp"), "%s", d.text);
 }
 
 Test(core, run_says_why_io_uring_is_refused)
