@@ -18,8 +18,7 @@ static struct torc__fiber *take_record(struct torc__loop *loop, unsigned class_i
 	struct torc__stack *stack = torc__stack_take_warm(&loop->stacks, class_index);
 
 	if (torc__likely(stack != NULL))
-		return (struct torc__fiber *)(void *)((char *)stack -
-						      offsetof(struct torc__fiber, stack));
+		return torc__container_of(stack, struct torc__fiber, stack);
 	return torc__stack_take_cold(&loop->stacks, class_index);
 }
 
@@ -201,11 +200,35 @@ void torc__park(struct torc__fiber *f, struct torc__wait *wait, const struct tor
 	wait->kind = kind;
 	wait->fiber = f;
 	f->wait = wait;
-	f->parked_ns = loop->now_ns;
 	if (f->scope->timer_ns < f->timer.at_ns)
 		torc__timer_set(&loop->timers, &f->timer, f->scope->timer_ns);
 	torc__fiber_set_state(f, TORC__PARKED);
 	give_way(loop, f);
+}
+
+struct slot_wait {
+	struct torc__wait wait; /* first */
+	struct torc__wait **slot;
+	int status;
+};
+
+void torc__slot_cancel(struct torc__wait *wait)
+{
+	struct slot_wait *w = (struct slot_wait *)wait;
+
+	*w->slot = NULL;
+	w->status = wait->fiber->scope->status;
+	torc__ready(wait->fiber);
+}
+
+int torc__slot_wait(struct torc__wait **slot, const struct torc__wait_kind *kind)
+{
+	struct slot_wait wait = { .slot = slot };
+
+	torc__check(!*slot, "two fibers read, write or accept from the same stream or listener");
+	*slot = &wait.wait;
+	torc__park(torc__self(), &wait.wait, kind);
+	return wait.status;
 }
 
 int torc_yield(void)
@@ -251,13 +274,7 @@ int torc_sleep_until(uint64_t moment_ns)
 
 int torc_sleep(uint64_t ns)
 {
-	uint64_t moment;
-
-	if (!ns)
-		return torc_yield();
-	if (__builtin_add_overflow(torc_now_ns(), ns, &moment))
-		moment = TORC_NEVER;
-	return torc_sleep_until(moment);
+	return ns ? torc_sleep_until(torc__later(torc_now_ns(), ns)) : torc_yield();
 }
 
 /* Set the timer of a fiber that is still parked to what it waits for next. */

@@ -100,8 +100,7 @@ static int spawn_here(struct torc_group *g, const struct torc_spawn_options *o,
 
 static struct torc__remote *from_cancel(struct torc__mail *mail)
 {
-	return (struct torc__remote *)(void *)((char *)mail -
-					       offsetof(struct torc__remote, cancel_mail));
+	return torc__container_of(mail, struct torc__remote, cancel_mail);
 }
 
 static void free_remote(struct torc__remote *r)

@@ -78,8 +78,7 @@ void torc__loop_post(struct torc__loop *to, struct torc__mail *mail)
 
 static void on_wake_fd(struct torc_op *op, int res, unsigned cqe_flags)
 {
-	struct torc__loop *loop =
-		(struct torc__loop *)(void *)((char *)op - offsetof(struct torc__loop, wake_op));
+	struct torc__loop *loop = torc__container_of(op, struct torc__loop, wake_op);
 
 	(void)cqe_flags;
 	if (res != -ECANCELED)
@@ -88,9 +87,7 @@ static void on_wake_fd(struct torc_op *op, int res, unsigned cqe_flags)
 
 static void watch_wake_fd(struct torc__turn_work *work)
 {
-	struct torc__loop *loop =
-		(struct torc__loop *)(void *)((char *)work -
-					      offsetof(struct torc__loop, wake_work));
+	struct torc__loop *loop = torc__container_of(work, struct torc__loop, wake_work);
 	struct io_uring_sqe *sqe = torc_op_start(&loop->wake_op, on_wake_fd);
 
 	io_uring_prep_read(sqe, loop->wake_fd, &loop->wake_value, sizeof(loop->wake_value), 0);
@@ -202,7 +199,7 @@ static void run_turn_work(struct torc__loop *loop)
 	}
 }
 
-static void deliver_mail(struct torc__loop *loop)
+void torc__loop_deliver(struct torc__loop *loop)
 {
 	struct torc__mail *mail = torc__mailbox_take(&loop->mailbox), *next;
 
@@ -219,9 +216,7 @@ static void fire_timers(struct torc__loop *loop)
 		struct torc__timer *timer = loop->timers.heap[0].timer;
 
 		torc__timer_clear(&loop->timers, timer);
-		torc__fiber_timeout(
-			(struct torc__fiber *)(void *)((char *)timer -
-						       offsetof(struct torc__fiber, timer)));
+		torc__fiber_timeout(torc__container_of(timer, struct torc__fiber, timer));
 	}
 }
 
@@ -296,7 +291,7 @@ static void turn(struct torc__loop *loop)
 	loop->budget = loop->run_count > TORC__TURN_MIN ? loop->run_count : TORC__TURN_MIN;
 	torc__fiber_run_all(loop);
 	run_turn_work(loop);
-	deliver_mail(loop);
+	torc__loop_deliver(loop);
 	poll_ring(loop);
 	fire_timers(loop);
 	loop->stats.turns++;
@@ -309,10 +304,8 @@ void torc__loop_run(struct torc__loop *loop)
 		turn(loop);
 }
 
-void torc_stats(struct torc_stats *ret_stats)
+void torc__loop_stats(const struct torc__loop *loop, struct torc_stats *ret_stats)
 {
-	struct torc__loop *loop = torc__self()->loop;
-
 	*ret_stats = loop->stats;
 	ret_stats->switches = loop->switches;
 	ret_stats->enters = loop->ring.enters;
@@ -320,6 +313,11 @@ void torc_stats(struct torc_stats *ret_stats)
 	ret_stats->stacks_bytes = loop->stacks.mapped_bytes;
 	ret_stats->stacks_cached = loop->stacks.warm_total;
 	ret_stats->timers = loop->timers.count;
+}
+
+void torc_stats(struct torc_stats *ret_stats)
+{
+	torc__loop_stats(torc__self()->loop, ret_stats);
 }
 
 /* --- open and close, on the loop's own thread --- */

@@ -38,6 +38,13 @@ struct torc_op;
 /* Runs on the loop, outside of any fiber, for each completion; must not suspend. */
 typedef void torc_op_fn(struct torc_op *op, int res, unsigned cqe_flags);
 
+/* Something to do once at the end of a turn. The fields are private. */
+struct torc__turn_work {
+	struct torc__turn_work *next;
+	void (*run)(struct torc__turn_work *work);
+	bool queued;
+};
+
 /* Caller's memory until its last completion. The fields are private. */
 struct torc_op {
 	torc_op_fn *on_cqe;

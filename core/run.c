@@ -25,7 +25,6 @@
 static atomic_bool running;
 
 struct signals {
-	struct torc__runtime *runtime;
 	struct torc_op op;
 	struct torc__turn_work cancel, watch;
 	struct signalfd_siginfo info;
@@ -36,21 +35,11 @@ struct signals {
 	int fd;       /* -1: signals are left alone */
 };
 
-static struct torc__runtime *runtime_of(struct torc__loop *loop)
-{
-	return loop->runtime;
-}
-
 /* --- signals --- */
-
-static struct signals *signals_of(struct torc_op *op)
-{
-	return (struct signals *)(void *)((char *)op - offsetof(struct signals, op));
-}
 
 static void on_signal(struct torc_op *op, int res, unsigned cqe_flags)
 {
-	struct signals *s = signals_of(op);
+	struct signals *s = torc__container_of(op, struct signals, op);
 
 	(void)cqe_flags;
 	if (res > 0)
@@ -61,8 +50,7 @@ static void on_signal(struct torc_op *op, int res, unsigned cqe_flags)
 
 static void watch_signals(struct torc__turn_work *work)
 {
-	struct signals *s =
-		(struct signals *)(void *)((char *)work - offsetof(struct signals, watch));
+	struct signals *s = torc__container_of(work, struct signals, watch);
 	struct io_uring_sqe *sqe = torc_op_start(&s->op, on_signal);
 
 	io_uring_prep_read(sqe, s->fd, &s->info, sizeof(s->info), 0);
@@ -86,8 +74,7 @@ static void stop_ignoring(struct signals *s)
 /* The first signal asks politely; from now on the second one kills, as it would without torc. */
 static void cancel_first(struct torc__turn_work *work)
 {
-	struct signals *s =
-		(struct signals *)(void *)((char *)work - offsetof(struct signals, cancel));
+	struct signals *s = torc__container_of(work, struct signals, cancel);
 
 	stop_ignoring(s);
 	pthread_sigmask(SIG_UNBLOCK, &s->set, NULL);
@@ -153,7 +140,7 @@ static void stop_loop(struct torc__loop *loop, struct torc__mail *mail)
 
 static void root_ended(struct torc__loop *loop, struct torc__mail *mail)
 {
-	struct torc__runtime *rt = runtime_of(loop);
+	struct torc__runtime *rt = loop->runtime;
 	(void)mail;
 
 	if (--rt->roots_live)
@@ -350,17 +337,20 @@ static int read_disabled(uint32_t *ret_disabled)
 
 static void add_stats(struct torc_stats *sum, const struct torc__loop *loop)
 {
-	sum->turns += loop->stats.turns;
-	sum->switches += loop->switches;
-	sum->spawns += loop->stats.spawns;
-	sum->enters += loop->ring.enters;
-	sum->sqes += loop->stats.sqes;
-	sum->cqes += loop->stats.cqes;
-	sum->overflows += loop->stats.overflows;
-	sum->wakes_sent += loop->stats.wakes_sent;
-	sum->mails += loop->stats.mails;
-	sum->fibers_peak += loop->stats.fibers_peak;
-	sum->idle_ns += loop->stats.idle_ns;
+	struct torc_stats s;
+
+	torc__loop_stats(loop, &s);
+	sum->turns += s.turns;
+	sum->switches += s.switches;
+	sum->spawns += s.spawns;
+	sum->enters += s.enters;
+	sum->sqes += s.sqes;
+	sum->cqes += s.cqes;
+	sum->overflows += s.overflows;
+	sum->wakes_sent += s.wakes_sent;
+	sum->mails += s.mails;
+	sum->fibers_peak += s.fibers_peak;
+	sum->idle_ns += s.idle_ns;
 }
 
 static void print_stats(const struct torc__runtime *rt)
@@ -415,17 +405,6 @@ static int make_loops(struct torc__runtime *rt)
 	return 0;
 }
 
-/* Mail that came when a loop had stopped: echoes of cancellations, whose records are to be freed. */
-static void deliver_late(struct torc__loop *loop)
-{
-	struct torc__mail *mail = torc__mailbox_take(&loop->mailbox), *next;
-
-	for (; mail; mail = next) {
-		next = mail->next;
-		mail->deliver(loop, mail);
-	}
-}
-
 static int run_all(struct torc__runtime *rt, struct signals *signals)
 {
 	cpu_set_t before;
@@ -437,8 +416,9 @@ static int run_all(struct torc__runtime *rt, struct signals *signals)
 	run_loop(rt->loops[0], signals);
 	for (int i = 1; i < started; i++)
 		pthread_join(rt->loops[i]->thread, NULL);
+	/* What came after a loop had stopped: echoes of cancellations, whose records are to be freed. */
 	for (int i = 0; i < rt->loop_count; i++)
-		deliver_late(rt->loops[i]);
+		torc__loop_deliver(rt->loops[i]);
 	if (have_before)
 		(void)sched_setaffinity(0, sizeof(before), &before);
 	if (!rt->failure)
@@ -450,7 +430,7 @@ static int run_all(struct torc__runtime *rt, struct signals *signals)
 
 static int run(struct torc__runtime *rt)
 {
-	struct signals signals = { .runtime = rt };
+	struct signals signals = { .fd = -1 };
 	const char *stats = getenv("TORC_STATS");
 	int r = make_loops(rt);
 

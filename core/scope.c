@@ -36,20 +36,17 @@ static void derive_inward(struct torc_scope *outermost)
 	}
 }
 
+/* A timeout of 0 has passed already, whatever the loop's clock says; one that never ends needs no clock. */
 static uint64_t deadline_of(uint64_t timeout_ns)
 {
-	uint64_t deadline;
-
-	if (timeout_ns == TORC_NEVER ||
-	    __builtin_add_overflow(torc_now_ns(), timeout_ns, &deadline))
-		return TORC_NEVER;
-	return deadline;
+	if (!timeout_ns || timeout_ns == TORC_NEVER)
+		return timeout_ns;
+	return torc__later(torc_now_ns(), timeout_ns);
 }
 
 void torc_scope_enter(struct torc_scope *scope, uint64_t timeout_ns)
 {
-	/* A timeout of 0 has passed already, whatever the loop's clock says. */
-	torc__scope_push(torc__self(), scope, timeout_ns ? deadline_of(timeout_ns) : 0, false);
+	torc__scope_push(torc__self(), scope, deadline_of(timeout_ns), false);
 }
 
 void torc_scope_enter_until(struct torc_scope *scope, uint64_t deadline_ns)
@@ -59,7 +56,7 @@ void torc_scope_enter_until(struct torc_scope *scope, uint64_t deadline_ns)
 
 void torc_scope_enter_shield(struct torc_scope *scope, uint64_t timeout_ns)
 {
-	torc__scope_push(torc__self(), scope, timeout_ns ? deadline_of(timeout_ns) : 0, true);
+	torc__scope_push(torc__self(), scope, deadline_of(timeout_ns), true);
 }
 
 int torc_scope_leave(struct torc_scope *scope)

@@ -8,7 +8,6 @@
 #include <sys/socket.h>
 
 #include <torc/core/fiber.h>
-#include <torc/io/socket.h>
 
 #include "http/internal/exchange.h"
 
@@ -265,7 +264,7 @@ static int await_request(struct torc_stream *s, const struct torc__http_config *
 	return peek_until(s, now + o->idle_ns, ret_view);
 }
 
-/* The last answer has the time that each has. The stream's close would wait longer, for any peer. */
+/* The last answer has the time that each has. */
 static int finish_sending(struct torc_stream *s, const struct torc__http_config *config)
 {
 	struct torc_scope scope;
@@ -274,8 +273,6 @@ static int finish_sending(struct torc_stream *s, const struct torc__http_config 
 	torc_scope_enter_until(&scope, torc_turn_ns() + config->options.write_ns);
 	r = torc_stream_flush(s);
 	torc_scope_leave(&scope);
-	if (r == -ETIMEDOUT)
-		torc_shutdown(s->fd, SHUT_RDWR);
 	return r;
 }
 
@@ -284,15 +281,17 @@ static int serve_connection(struct torc_stream *s, void *arg)
 	const struct torc__http_config *config = arg;
 	struct torc_slice view;
 	enum next next = KEEP;
+	int r;
 
 	while (next == KEEP && await_request(s, config, &view) > 0) {
 		torc_stream_set_busy(s, true);
 		next = serve_request(s, config, view);
 		torc_stream_set_busy(s, false);
 	}
-	if (finish_sending(s, config) == 0 && next == LINGER)
+	r = finish_sending(s, config);
+	if (!r && next == LINGER)
 		linger(s);
-	return 0;
+	return r; /* -ETIMEDOUT: the server drops what is unsent */
 }
 
 /* --- the server --- */

@@ -122,61 +122,20 @@ int torc_listen(struct torc_listener *l, const char *text,
 
 static struct torc_listener *of_op(struct torc_op *op)
 {
-	return (struct torc_listener *)(void *)((char *)op - offsetof(struct torc_listener, op));
+	return torc__container_of(op, struct torc_listener, op);
 }
 
 /*
  * Stops the accepting at the end of a turn: in on_accept no operation may be started, and a fiber that does
  * not come back to torc_accept would not stop it.
  */
-struct brake {
-	struct torc__turn_work work;    /* first */
-	struct torc_listener *listener; /* NULL: closed meanwhile */
-};
-
-/* What torc_listener.accepted points into. */
-struct accepted {
-	struct brake *brake;
-	int fds[];
-};
-
-static struct brake *brake_of(const struct torc_listener *l)
-{
-	return ((struct accepted *)(void *)((char *)l->accepted - offsetof(struct accepted, fds)))
-		->brake;
-}
-
 static void run_brake(struct torc__turn_work *work)
 {
-	struct brake *brake = (struct brake *)work;
+	struct torc_listener *l = torc__container_of(work, struct torc_listener, brake);
 
-	if (brake->listener)
-		torc_op_cancel(&brake->listener->op);
-	else
-		free(brake);
-}
-
-static void free_accepted(struct torc_listener *l)
-{
-	if (l->accepted)
-		free((char *)l->accepted - offsetof(struct accepted, fds));
-	l->accepted = NULL;
-}
-
-static int *alloc_accepted(struct torc_listener *l, unsigned capacity)
-{
-	struct accepted *a = malloc(sizeof(*a) + capacity * sizeof(a->fds[0]));
-
-	if (!a)
-		return NULL;
-	a->brake = l->accepted ? brake_of(l) : calloc(1, sizeof(*a->brake));
-	if (!a->brake) {
-		free(a);
-		return NULL;
-	}
-	a->brake->work.run = run_brake;
-	a->brake->listener = l;
-	return a->fds;
+	torc_op_cancel(&l->op);
+	if (l->closing)
+		torc__slot_wake(&l->waiter); /* which waits for this very run */
 }
 
 static bool grow_accepted(struct torc_listener *l)
@@ -186,38 +145,16 @@ static bool grow_accepted(struct torc_listener *l)
 
 	if (l->accepted_count < l->accepted_capacity)
 		return true;
-	accepted = alloc_accepted(l, capacity);
+	accepted = malloc(capacity * sizeof(*accepted));
 	if (!accepted)
 		return false;
 	for (unsigned i = 0; i < l->accepted_count; i++)
 		accepted[i] = l->accepted[(l->accepted_head + i) % l->accepted_capacity];
-	free_accepted(l);
+	free(l->accepted);
 	l->accepted = accepted;
 	l->accepted_head = 0;
 	l->accepted_capacity = capacity;
 	return true;
-}
-
-static void release_accepted(struct torc_listener *l)
-{
-	struct brake *brake;
-
-	if (!l->accepted)
-		return;
-	brake = brake_of(l);
-	brake->listener = NULL;
-	if (!brake->work.queued) /* or it frees itself */
-		free(brake);
-	free_accepted(l);
-}
-
-static void wake(struct torc_listener *l)
-{
-	struct torc__wait *wait = l->waiter;
-
-	l->waiter = NULL;
-	if (wait)
-		torc__ready(wait->fiber);
 }
 
 static void on_accept(struct torc_op *op, int res, unsigned cqe_flags)
@@ -231,46 +168,20 @@ static void on_accept(struct torc_op *op, int res, unsigned cqe_flags)
 	else if (res != -ECANCELED)
 		l->error = res;
 	if (l->accepted_count >= ACCEPTED_HIGH && cqe_flags & IORING_CQE_F_MORE)
-		torc__turn_defer(torc__loop(), &brake_of(l)->work);
-	wake(l);
+		torc__turn_defer(torc__loop(), &l->brake);
+	torc__slot_wake(&l->waiter);
 }
 
 static void arm(struct torc_listener *l)
 {
 	struct io_uring_sqe *sqe = torc_op_start(&l->op, on_accept);
 
+	l->brake.run = run_brake;
 	io_uring_prep_multishot_accept(sqe, l->fd, NULL, NULL, SOCK_CLOEXEC);
 }
 
-static void cancel_wait(struct torc__wait *wait);
-
-static const struct torc__wait_kind accept_kind = { "accept", cancel_wait };
+static const struct torc__wait_kind accept_kind = { "accept", torc__slot_cancel };
 static const struct torc__wait_kind close_kind = { "listener close", NULL };
-
-struct accept_wait {
-	struct torc__wait wait; /* first */
-	struct torc_listener *listener;
-	int status;
-};
-
-static void cancel_wait(struct torc__wait *wait)
-{
-	struct accept_wait *w = (struct accept_wait *)wait;
-
-	w->listener->waiter = NULL;
-	w->status = wait->fiber->scope->status;
-	torc__ready(wait->fiber);
-}
-
-static int wait_for_op(struct torc_listener *l, const struct torc__wait_kind *kind)
-{
-	struct accept_wait wait = { .listener = l };
-
-	torc__check(!l->waiter, "two fibers accept from one listener");
-	l->waiter = &wait.wait;
-	torc__park(torc__self(), &wait.wait, kind);
-	return wait.status;
-}
 
 static int take(struct torc_listener *l)
 {
@@ -314,7 +225,7 @@ int torc_accept(struct torc_listener *l)
 			return r;
 		if (!torc_op_pending(&l->op))
 			arm(l);
-		r = wait_for_op(l, &accept_kind);
+		r = torc__slot_wait(&l->waiter, &accept_kind);
 		if (r < 0)
 			return r;
 	}
@@ -322,12 +233,14 @@ int torc_accept(struct torc_listener *l)
 
 void torc_listener_close(struct torc_listener *l)
 {
+	l->closing = true;
 	torc_op_cancel(&l->op);
-	while (torc_op_pending(&l->op))
-		wait_for_op(l, &close_kind);
+	while (torc_op_pending(&l->op) || l->brake.queued)
+		torc__slot_wait(&l->waiter, &close_kind);
 	while (l->accepted_count)
 		torc_close(take(l));
-	release_accepted(l);
+	free(l->accepted);
+	l->accepted = NULL;
 	if (l->shared)
 		return;
 	close(l->fd); /* not torc_close: the address is free for the next torc_listen when this returns */

@@ -22,12 +22,13 @@ struct torc_listen_options {
 /* Caller's memory until torc_listener_close. The fields are private. */
 struct torc_listener {
 	struct torc_op op;
+	struct torc__turn_work brake; /* stops accepting when nobody takes */
 	struct torc__wait *waiter;
 	int *accepted; /* ring of descriptors nobody has taken yet */
 	unsigned accepted_head, accepted_count, accepted_capacity;
 	int fd;
 	int error;
-	bool shared;
+	bool shared, closing;
 	char address
 		[TORC_ADDRESS_MAX]; /* what it listens on, with the port the kernel chose for 0 */
 };

@@ -84,19 +84,10 @@ static void unlink_connection(struct connection *c)
 		c->next->link = c->link;
 }
 
-static void wake_acceptor(struct station *st)
-{
-	struct torc__wait *wait = st->waiter;
-
-	st->waiter = NULL;
-	if (wait)
-		torc__ready(wait->fiber);
-}
-
 static void end_connection(struct station *st)
 {
 	st->live_count--;
-	wake_acceptor(st);
+	torc__slot_wake(&st->waiter);
 }
 
 static int connection_main(void *arg)
@@ -147,22 +138,7 @@ static int start_connection(struct station *st, int fd)
 	return 0;
 }
 
-struct room_wait {
-	struct torc__wait wait; /* first */
-	struct station *station;
-	int status;
-};
-
-static void cancel_room(struct torc__wait *wait)
-{
-	struct room_wait *w = (struct room_wait *)wait;
-
-	w->station->waiter = NULL;
-	w->status = wait->fiber->scope->status;
-	torc__ready(wait->fiber);
-}
-
-static const struct torc__wait_kind room_kind = { "room for a connection", cancel_room };
+static const struct torc__wait_kind room_kind = { "room for a connection", torc__slot_cancel };
 
 /* Until the loop has fewer connections than it may have. */
 static int await_room(struct acceptor *a)
@@ -172,20 +148,13 @@ static int await_room(struct acceptor *a)
 	size_t most = o->connections_max ? o->connections_max : CONNECTIONS_MAX;
 
 	while (st->live_count >= most) {
-		struct room_wait wait = { .station = st };
+		int r;
 
 		torc_op_cancel(&a->listener->op); /* what comes now is to wait in the kernel */
-		if (st->waiter) { /* another address's acceptor waits already: look again later */
-			int r = torc_sleep(TORC_MS(10));
-
-			if (r < 0)
-				return r;
-			continue;
-		}
-		st->waiter = &wait.wait;
-		torc__park(torc__self(), &wait.wait, &room_kind);
-		if (wait.status)
-			return wait.status;
+		/* Another address's acceptor waits already: look again later. */
+		r = st->waiter ? torc_sleep(TORC_MS(10)) : torc__slot_wait(&st->waiter, &room_kind);
+		if (r < 0)
+			return r;
 	}
 	return 0;
 }
@@ -238,14 +207,9 @@ static int spawn_acceptors(struct station *st, struct torc_group *group, struct 
  */
 static void wake_idle(struct station *st)
 {
-	for (struct connection *c = st->live; c; c = c->next) {
-		struct torc__wait *wait = c->stream.rx_wait;
-
-		if (c->stream.busy || !wait)
-			continue;
-		c->stream.rx_wait = NULL;
-		torc__ready(wait->fiber);
-	}
+	for (struct connection *c = st->live; c; c = c->next)
+		if (!c->stream.busy)
+			torc__slot_wake(&c->stream.rx_wait);
 }
 
 static void close_lane(struct lane *lane)
@@ -261,9 +225,7 @@ static void close_lane(struct lane *lane)
 
 static uint64_t grace_end(const struct torc_serve_options *o)
 {
-	uint64_t grace = o->grace_ns ? o->grace_ns : GRACE_NS, end;
-
-	return __builtin_add_overflow(torc_now_ns(), grace, &end) ? TORC_NEVER : end;
+	return torc__later(torc_now_ns(), o->grace_ns ? o->grace_ns : GRACE_NS);
 }
 
 /* Inside the shield: the acceptors end by the cancellation, the connections by what follows from it. */
@@ -380,7 +342,7 @@ static int station_main(void *arg)
 static int serve_everywhere(struct server *sv)
 {
 	struct torc_group group;
-	int r = 0;
+	int r = 0, ended;
 
 	for (size_t i = 0; sv->options->on_listen && i < sv->address_count; i++)
 		sv->options->on_listen(sv->lanes->listeners[i].address, sv->options->arg);
@@ -392,10 +354,8 @@ static int serve_everywhere(struct server *sv)
 	}
 	if (r < 0)
 		torc_group_cancel(&group);
-	else
-		return torc_group_wait(&group);
-	torc_group_wait(&group);
-	return r;
+	ended = torc_group_wait(&group);
+	return r < 0 ? r : ended;
 }
 
 /* Listening is nothing of the ring's: one fiber does it for all loops, before any of them serves. */

@@ -16,65 +16,22 @@
 #define TX_HIGH   65536u
 #define TX_DIRECT 16384u
 
-_Static_assert(sizeof(struct torc__stream_work) == sizeof(struct torc__turn_work), "one layout");
-_Static_assert(offsetof(struct torc__stream_work, run) == offsetof(struct torc__turn_work, run),
-	       "same");
-_Static_assert(offsetof(struct torc__stream_work, queued) ==
-		       offsetof(struct torc__turn_work, queued),
-	       "same");
-
 static void defer(struct torc_stream *s)
 {
-	torc__turn_defer(s->buffers->loop, (struct torc__turn_work *)(void *)&s->work);
+	torc__turn_defer(s->buffers->loop, &s->work);
 }
 
 /* --- waiting: nothing of it is in the kernel, so a cancelled wait has no effect and is at once --- */
 
-struct stream_wait {
-	struct torc__wait wait; /* first */
-	struct torc__wait **slot;
-	int status;
-};
-
-static void cancel_wait(struct torc__wait *wait)
-{
-	struct stream_wait *w = (struct stream_wait *)wait;
-
-	*w->slot = NULL;
-	w->status = wait->fiber->scope->status;
-	torc__ready(wait->fiber);
-}
-
-static const struct torc__wait_kind rx_kind = { "stream read", cancel_wait };
-static const struct torc__wait_kind tx_kind = { "stream write", cancel_wait };
+static const struct torc__wait_kind rx_kind = { "stream read", torc__slot_cancel };
+static const struct torc__wait_kind tx_kind = { "stream write", torc__slot_cancel };
 static const struct torc__wait_kind close_kind = { "stream close", NULL };
-
-static int wait_on(struct torc__wait **slot, const struct torc__wait_kind *kind)
-{
-	struct torc__fiber *f = torc__self();
-	struct stream_wait wait = { .slot = slot };
-
-	torc__check(!*slot, "two fibers read, or two write, the same stream");
-	*slot = &wait.wait;
-	torc__park(f, &wait.wait, kind);
-	return wait.status;
-}
-
-static void wake(struct torc__wait **slot)
-{
-	struct torc__wait *wait = *slot;
-
-	if (!wait)
-		return;
-	*slot = NULL;
-	torc__ready(wait->fiber);
-}
 
 /* --- receiving --- */
 
 static struct torc_stream *of_rx(struct torc_op *op)
 {
-	return (struct torc_stream *)(void *)((char *)op - offsetof(struct torc_stream, rx));
+	return torc__container_of(op, struct torc_stream, rx);
 }
 
 static void append_buffer(struct torc_stream *s, uint16_t id, uint32_t len)
@@ -106,7 +63,7 @@ static void on_rx(struct torc_op *op, int res, unsigned cqe_flags)
 		s->buffers->available = 0;
 	else if (res != -ECANCELED && res != -EINTR && res != -EAGAIN)
 		s->rx_error = res;
-	wake(&s->rx_wait);
+	torc__slot_wake(&s->rx_wait);
 }
 
 static void drop_spill(struct torc_stream *s)
@@ -222,7 +179,7 @@ static int await_rx(struct torc_stream *s)
 	if (must_drain(s))
 		return -ECANCELED;
 	r = arm(s);
-	return r < 0 ? r : wait_on(&s->rx_wait, &rx_kind);
+	return r < 0 ? r : torc__slot_wait(&s->rx_wait, &rx_kind);
 }
 
 static int show(struct torc_stream *s, struct torc_slice *ret_view)
@@ -382,7 +339,7 @@ int torc_stream_read_until(struct torc_stream *s, char delimiter, size_t limit,
 
 static struct torc_stream *of_tx(struct torc_op *op)
 {
-	return (struct torc_stream *)(void *)((char *)op - offsetof(struct torc_stream, tx));
+	return torc__container_of(op, struct torc_stream, tx);
 }
 
 static void drop_sending(struct torc_stream *s)
@@ -416,7 +373,7 @@ static void on_tx(struct torc_op *op, int res, unsigned cqe_flags)
 		if (s->sending || s->pending)
 			defer(s);
 	}
-	wake(&s->tx_wait);
+	torc__slot_wake(&s->tx_wait);
 }
 
 /* The peer keeps up: the send is over when it is submitted, and only a failure is worth a completion. */
@@ -455,13 +412,12 @@ static void start_send(struct torc_stream *s)
 }
 
 /* The end of a turn in which something was written, or too much was received. */
-static void end_of_turn(struct torc__stream_work *work)
+static void end_of_turn(struct torc__turn_work *work)
 {
-	struct torc_stream *s =
-		(struct torc_stream *)(void *)((char *)work - offsetof(struct torc_stream, work));
+	struct torc_stream *s = torc__container_of(work, struct torc_stream, work);
 
 	if (s->closing) {
-		wake(&s->rx_wait); /* end_operations waits for this very run */
+		torc__slot_wake(&s->rx_wait); /* end_operations waits for this very run */
 		return;
 	}
 	if (s->rx_count >= RX_HIGH)
@@ -490,7 +446,7 @@ static int await_tx(struct torc_stream *s, size_t most)
 	int r = tx_check(s);
 
 	while (!r && unsent(s) > most) {
-		r = wait_on(&s->tx_wait, &tx_kind);
+		r = torc__slot_wait(&s->tx_wait, &tx_kind);
 		if (!r)
 			r = tx_check(s);
 	}
@@ -612,11 +568,11 @@ static void end_operations(struct torc_stream *s)
 	torc_op_cancel(&s->rx);
 	torc_op_cancel(&s->tx);
 	while (torc_op_pending(&s->rx))
-		wait_on(&s->rx_wait, &close_kind);
+		torc__slot_wait(&s->rx_wait, &close_kind);
 	while (torc_op_pending(&s->tx))
-		wait_on(&s->tx_wait, &close_kind);
+		torc__slot_wait(&s->tx_wait, &close_kind);
 	while (s->work.queued) /* the loop still has our turn work */
-		wait_on(&s->rx_wait, &close_kind);
+		torc__slot_wait(&s->rx_wait, &close_kind);
 }
 
 int torc_stream_close(struct torc_stream *s)

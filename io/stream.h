@@ -29,16 +29,10 @@ TORC_BEGIN_DECLS
 
 struct torc__wait;
 
-struct torc__stream_work {
-	struct torc__stream_work *next;
-	void (*run)(struct torc__stream_work *work);
-	bool queued;
-};
-
 /* Caller's memory from torc_stream_open to torc_stream_close. The fields are private. */
 struct torc_stream {
 	struct torc_op rx, tx;
-	struct torc__stream_work work; /* laid out as core's struct torc__turn_work */
+	struct torc__turn_work work;
 	struct torc__wait *rx_wait, *tx_wait;
 	struct torc__buffers *buffers;
 	int fd;

@@ -72,7 +72,6 @@ struct torc__fiber {
 	struct torc_scope base;
 	struct torc__timer timer;
 	uint64_t sleep_until_ns;
-	uint64_t parked_ns;
 
 	struct torc_group *group; /* NULL: child of another loop's group, or the loop's root */
 	struct torc__fiber *sibling, **sibling_link;
@@ -90,7 +89,7 @@ struct torc__fiber {
 
 _Static_assert(offsetof(struct torc__fiber, stack) == 64 &&
 		       offsetof(struct torc__fiber, base.limit_ns) < 128 &&
-		       offsetof(struct torc__fiber, parked_ns) < 192,
+		       offsetof(struct torc__fiber, sleep_until_ns) < 192,
 	       "a yield touches two cache lines of a record, a park three");
 
 /* The one place where a fiber's state changes. */
@@ -171,6 +170,27 @@ void torc__fiber_run_all(struct torc__loop *loop);
 /* Give the loop away until torc__ready. */
 void torc__park(struct torc__fiber *f, struct torc__wait *wait, const struct torc__wait_kind *kind);
 
+/*
+ * A slot is a pointer to the one fiber that waits for something, or NULL. Waiting in it has no effect that
+ * a cancellation would have to undo, so that ends it at once. Traps when the slot is taken.
+ *
+ * Returns 0 when it was woken, or the scope's status; a kind whose cancel is not torc__slot_cancel but NULL
+ * waits until it is woken.
+ */
+int torc__slot_wait(struct torc__wait **slot, const struct torc__wait_kind *kind);
+void torc__slot_cancel(struct torc__wait *wait);
+
+/* Wake the one that waits, if any. */
+static inline void torc__slot_wake(struct torc__wait **slot)
+{
+	struct torc__wait *wait = *slot;
+
+	if (!wait)
+		return;
+	*slot = NULL;
+	torc__ready(wait->fiber);
+}
+
 /* What a fiber's timer does when it fires. */
 void torc__fiber_timeout(struct torc__fiber *f);
 
@@ -179,6 +199,14 @@ void torc__group_child_ended(struct torc__fiber *f, int result);
 
 /* Cancel scope, with what its calls return from now on. */
 void torc__scope_cancel(struct torc_scope *scope, int status);
+
+/* A moment `ns` after another; TORC_NEVER when there is none. */
+static inline uint64_t torc__later(uint64_t moment, uint64_t ns)
+{
+	uint64_t later;
+
+	return __builtin_add_overflow(moment, ns, &later) ? TORC_NEVER : later;
+}
 
 static inline uint64_t torc__earlier(uint64_t a, uint64_t b)
 {

@@ -17,6 +17,7 @@
 #include <torc/core/op.h>
 #include <torc/core/run.h>
 
+#include "core/internal/container.h"
 #include "core/internal/kernel.h"
 #include "core/internal/mailbox.h"
 #include "core/internal/sanitize.h"
@@ -38,13 +39,6 @@ enum torc__op_state {
 	TORC__OP_IDLE, /* never started, or its last completion has come */
 	TORC__OP_PENDING,
 	TORC__OP_CANCELLING,
-};
-
-/* Something to do once at the end of this turn. */
-struct torc__turn_work {
-	struct torc__turn_work *next;
-	void (*run)(struct torc__turn_work *work);
-	bool queued;
 };
 
 /* Wake-up of another loop by a message through our ring. */
@@ -143,6 +137,11 @@ static inline void torc__turn_defer(struct torc__loop *loop, struct torc__turn_w
 	*loop->work_tail = work;
 	loop->work_tail = &work->next;
 }
+
+/* Hand out the messages that have come. */
+void torc__loop_deliver(struct torc__loop *loop);
+
+void torc__loop_stats(const struct torc__loop *loop, struct torc_stats *ret_stats);
 
 /* Send a message to a loop. Any thread. */
 void torc__loop_post(struct torc__loop *to, struct torc__mail *mail);
