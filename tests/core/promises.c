@@ -21,57 +21,25 @@
 
 #include <torc/torc.h>
 
+#include "tests/core/run.h"
+
 TestSuite(core, .timeout = 60);
-
-/* A failed check in a fiber: cr_assert would jump back to a stack that is not ours. */
-#define check(what)                                                                        \
-	do {                                                                               \
-		if (!(what)) {                                                             \
-			fprintf(stderr, "%s:%d: failed: %s\n", __FILE__, __LINE__, #what); \
-			abort();                                                           \
-		}                                                                          \
-	} while (0)
-
-static int run(torc_fn *fn, void *arg)
-{
-	return torc_run(NULL, fn, arg);
-}
-
-static int forever(void *arg)
-{
-	(void)arg;
-	return torc_sleep(TORC_NEVER);
-}
-
-static int return_arg(void *arg)
-{
-	return (int)(intptr_t)arg;
-}
 
 /* --- run --- */
 
 Test(core, run_returns_what_the_function_returned)
 {
-	cr_assert_eq(run(return_arg, (void *)7), 7);
-	cr_assert_eq(run(return_arg, (void *)-5), -5);
-}
-
-static int open_descriptors(void)
-{
-	int n = 0;
-
-	for (int fd = 0; fd < 256; fd++)
-		n += dup2(fd, fd) == fd;
-	return n;
+	cr_assert_eq(run_with(NULL, return_arg, (void *)7), 7);
+	cr_assert_eq(run_with(NULL, return_arg, (void *)-5), -5);
 }
 
 Test(core, run_leaves_no_descriptor_behind)
 {
-	int before = open_descriptors();
+	int before = count_fds();
 
 	for (int i = 0; i < 20; i++)
 		cr_assert_eq(torc_run(&(struct torc_options){ .loops = 3 }, return_arg, NULL), 0);
-	cr_assert_eq(open_descriptors(), before);
+	cr_assert_eq(count_fds(), before);
 }
 
 static int run_again(void *arg)
@@ -82,7 +50,7 @@ static int run_again(void *arg)
 
 Test(core, run_refuses_to_nest)
 {
-	cr_assert_eq(run(run_again, NULL), -EBUSY);
+	cr_assert_eq(run_with(NULL, run_again, NULL), -EBUSY);
 }
 
 Test(core, run_refuses_options_out_of_range)
@@ -99,7 +67,7 @@ Test(core, run_refuses_options_out_of_range)
 Test(core, run_refuses_unknown_features)
 {
 	setenv("TORC_DISABLE", "msg_ring,nonsense", 1);
-	cr_assert_eq(run(return_arg, NULL), -EINVAL);
+	cr_assert_eq(run_with(NULL, return_arg, NULL), -EINVAL);
 }
 
 static int raise_and_wait(void *arg)
@@ -110,30 +78,18 @@ static int raise_and_wait(void *arg)
 
 Test(core, run_signals_cancel_the_first_fiber)
 {
-	cr_assert_eq(run(raise_and_wait, (void *)SIGINT), -ECANCELED);
-	cr_assert_eq(run(raise_and_wait, (void *)SIGTERM), -ECANCELED);
+	cr_assert_eq(run_with(NULL, raise_and_wait, (void *)SIGINT), -ECANCELED);
+	cr_assert_eq(run_with(NULL, raise_and_wait, (void *)SIGTERM), -ECANCELED);
 }
 
 Test(core, run_a_signal_that_was_ignored_cancels_too)
 {
 	signal(SIGINT, SIG_IGN);
-	cr_assert_eq(run(raise_and_wait, (void *)SIGINT), -ECANCELED);
+	cr_assert_eq(run_with(NULL, raise_and_wait, (void *)SIGINT), -ECANCELED);
 	cr_assert_eq(signal(SIGINT, SIG_DFL), SIG_IGN, "the disposition is restored");
 }
 
 /* --- every feature turned off in turn --- */
-
-static int nop(void)
-{
-	struct torc_op op;
-	struct io_uring_sqe *sqe;
-	int r = torc_op_begin(&op, &sqe);
-
-	if (r < 0)
-		return r;
-	io_uring_prep_nop(sqe);
-	return torc_op_wait(&op);
-}
 
 static int mixed(void *arg)
 {
@@ -169,50 +125,6 @@ Test(core, run_works_without_each_feature)
 }
 
 /* --- traps and overflows, in a child --- */
-
-struct died {
-	int signal, status;
-	char text[4096];
-};
-
-static struct died die_by(torc_fn *fn)
-{
-	struct died d = { .signal = 0 };
-	int fds[2], status;
-	size_t n = 0;
-	ssize_t got;
-	pid_t pid;
-
-	cr_assert_eq(pipe(fds), 0);
-	pid = fork();
-	if (!pid) {
-		dup2(fds[1], STDERR_FILENO);
-		signal(SIGABRT, SIG_DFL);
-		signal(SIGSEGV, SIG_DFL);
-		_exit(fn(NULL));
-	}
-	close(fds[1]);
-	while ((got = read(fds[0], d.text + n, sizeof(d.text) - 1 - n)) > 0)
-		n += (size_t)got;
-	close(fds[0]);
-	waitpid(pid, &status, 0);
-	d.signal = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
-	d.status = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
-	return d;
-}
-
-static torc_fn *in_child;
-
-static int run_in_child(void *arg)
-{
-	return run(in_child, arg);
-}
-
-static struct died die(torc_fn *fn)
-{
-	in_child = fn;
-	return die_by(run_in_child);
-}
 
 static int refusal;
 
@@ -253,7 +165,7 @@ Test(core, run_tells_the_sysctl_from_seccomp)
 	struct died d;
 
 	refusal = EPERM;
-	d = die_by(run_switched_off);
+	d = in_child(run_switched_off, NULL);
 	cr_assert_eq(d.signal, 0);
 	if (d.status == 77) {
 		fprintf(stderr,
@@ -281,7 +193,7 @@ Test(core, run_says_why_io_uring_is_refused)
 		struct died d;
 
 		refusal = cases[i].error;
-		d = die_by(run_refused);
+		d = in_child(run_refused, NULL);
 		cr_assert_eq(d.signal, 0);
 		cr_assert_eq(d.status, 0, "case %zu: %s", i, d.text);
 		cr_assert(strstr(d.text, cases[i].text), "%s", d.text);
@@ -308,7 +220,7 @@ static int dig_in(void *arg)
 
 static void expect_overflow(void)
 {
-	struct died d = die(dig_in);
+	struct died d = in_child(run_in_child, ARG(dig_in));
 
 	cr_assert_eq(d.signal, SIGSEGV);
 	cr_assert(strstr(d.text, "stack overflow in fiber digger"), "%s", d.text);
@@ -344,12 +256,12 @@ static int end_inside(void *arg)
 
 Test(core, scope_misuse_traps_with_a_message)
 {
-	struct died d = die(leave_outer_first);
+	struct died d = in_child(run_in_child, ARG(leave_outer_first));
 
 	cr_assert_eq(d.signal, SIGABRT);
 	cr_assert(strstr(d.text, "reverse order"), "%s", d.text);
 	cr_assert(strstr(d.text, "main"), "%s", d.text);
-	d = die(end_inside);
+	d = in_child(run_in_child, ARG(end_inside));
 	cr_assert_eq(d.signal, SIGABRT);
 	cr_assert(strstr(d.text, "ended inside a scope"), "%s", d.text);
 }
@@ -398,7 +310,7 @@ static int deadlines(void *arg)
 
 Test(core, scope_deadlines_nest_and_shields_hold)
 {
-	cr_assert_eq(run(deadlines, NULL), 0);
+	cr_assert_eq(run_with(NULL, deadlines, NULL), 0);
 }
 
 static int cancel_given(void *arg)
@@ -439,7 +351,7 @@ static int cancelled_by_others(void *arg)
 
 Test(core, scope_others_cancel_and_move_it)
 {
-	cr_assert_eq(run(cancelled_by_others, NULL), 0);
+	cr_assert_eq(run_with(NULL, cancelled_by_others, NULL), 0);
 }
 
 /* --- groups --- */
@@ -500,7 +412,7 @@ static int groups(void *arg)
 
 Test(core, group_keeps_its_promises)
 {
-	cr_assert_eq(run(groups, NULL), 0);
+	cr_assert_eq(run_with(NULL, groups, NULL), 0);
 }
 
 static int nest(void *arg)
@@ -529,7 +441,7 @@ static int cancel_deep(void *arg)
 
 Test(core, group_five_thousand_nested_are_cancelled)
 {
-	cr_assert_eq(run(cancel_deep, NULL), 0);
+	cr_assert_eq(run_with(NULL, cancel_deep, NULL), 0);
 }
 
 static int at_the_limit(void *arg)
@@ -569,7 +481,7 @@ static int detach_one(void *arg)
 
 Test(core, group_the_detached_are_cancelled_at_the_end)
 {
-	cr_assert_eq(run(detach_one, NULL), 0);
+	cr_assert_eq(run_with(NULL, detach_one, NULL), 0);
 	cr_assert_eq(detached_result, -ECANCELED);
 }
 
@@ -617,18 +529,6 @@ Test(core, loops_results_failures_and_cancellations_cross)
 }
 
 /* --- operations --- */
-
-static int read_fd(int fd, void *buf, unsigned len)
-{
-	struct torc_op op;
-	struct io_uring_sqe *sqe;
-	int r = torc_op_begin(&op, &sqe);
-
-	if (r < 0)
-		return r;
-	io_uring_prep_read(sqe, fd, buf, len, 0);
-	return torc_op_wait(&op);
-}
 
 struct reader {
 	int fd;
@@ -686,7 +586,7 @@ static int race(void *arg)
 
 Test(core, op_a_cancelled_read_loses_nothing)
 {
-	cr_assert_eq(run(race, NULL), 0);
+	cr_assert_eq(run_with(NULL, race, NULL), 0);
 }
 
 #define READERS 2000
@@ -731,7 +631,7 @@ static int many(void *arg)
 Test(core, op_more_of_them_than_the_ring_has_entries)
 {
 	cr_assert_eq(torc_run(&(struct torc_options){ .ring_entries = 8 }, many, NULL), 0);
-	cr_assert_eq(run(many, NULL), 0);
+	cr_assert_eq(run_with(NULL, many, NULL), 0);
 }
 
 /* --- fibers --- */
@@ -773,7 +673,7 @@ static int two_roundings(void *arg)
 
 Test(core, fiber_keeps_its_floating_point_environment_when_it_says_so)
 {
-	cr_assert_eq(run(two_roundings, NULL), 0);
+	cr_assert_eq(run_with(NULL, two_roundings, NULL), 0);
 }
 
 struct trace {
@@ -821,7 +721,7 @@ Test(core, fiber_a_backtrace_is_right_and_ends)
 	int first = 1;
 
 	backtrace(t.frames, 1); /* loads the unwinder, on a large stack */
-	cr_assert_eq(run(spawn_outer, &t), 0);
+	cr_assert_eq(run_with(NULL, spawn_outer, &t), 0);
 	cr_assert_geq(t.count, 5);
 	cr_assert_leq(t.count, 8);
 	while (first < t.count && t.frames[first] != t.returns[0])
@@ -861,7 +761,7 @@ static int crowd(void *arg)
 
 Test(core, fiber_a_hundred_thousand_are_parked_and_cancelled_without_a_leak)
 {
-	cr_assert_eq(run(crowd, NULL), 0);
+	cr_assert_eq(run_with(NULL, crowd, NULL), 0);
 }
 
 #define SLEEPERS 5000
@@ -901,5 +801,5 @@ static int sleepers(void *arg)
 
 Test(core, timer_sleepers_wake_in_order_and_never_early)
 {
-	cr_assert_eq(run(sleepers, NULL), 0);
+	cr_assert_eq(run_with(NULL, sleepers, NULL), 0);
 }
