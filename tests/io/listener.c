@@ -471,3 +471,31 @@ Test(listener, a_slow_acceptor_leaves_connections_in_the_kernels_queue)
 {
 	run(flood, NULL);
 }
+
+/* --- closing while the loop still has work for it --- */
+
+/* As when accepting ends by itself right after the connection that made too many. */
+static int close_before_brake(void *arg)
+{
+	struct torc_listener *l = malloc(sizeof(*l));
+	struct torc_scope t;
+
+	(void)arg;
+	check_eq(torc_listen(l, "127.0.0.1:0", NULL), 0);
+	torc_scope_enter(&t, 1000);
+	check_eq(torc_accept(l), -ETIMEDOUT);
+	torc_scope_leave(&t);
+	torc_op_cancel(&l->op);
+	while (torc_op_pending(&l->op))
+		torc_yield();
+	torc__turn_defer(torc__self()->loop, &l->brake);
+	torc_listener_close(l);
+	check(!l->brake.queued);
+	free(l);
+	return torc_yield();
+}
+
+Test(listener, close_leaves_no_work_of_its_own_in_the_loop)
+{
+	run(close_before_brake, NULL);
+}

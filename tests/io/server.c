@@ -336,6 +336,29 @@ Test(server, a_handlers_error_harms_nobody)
 
 /* --- the limit --- */
 
+/* The acceptor waits for room, and what would make some is the drain that comes after it. */
+static int stopped_at_the_limit(void *arg)
+{
+	struct served sv = { .handler = echo, .connections_max = 1, .grace_ns = TORC_SECONDS(20) };
+	struct torc_group g;
+	uint64_t before;
+	int client;
+
+	(void)arg;
+	start(&g, &sv);
+	ping(client = dial(&sv, 0));
+	before = torc_now_ns();
+	stop(&g, &sv);
+	check_lt(torc_now_ns() - before, TORC_SECONDS(10)); /* not by the grace period's end */
+	torc_close(client);
+	return 0;
+}
+
+Test(server, one_that_is_full_can_be_stopped)
+{
+	run(stopped_at_the_limit, NULL);
+}
+
 static int limit(void *arg)
 {
 	enum { CLIENTS = 300, MOST = 2 };
