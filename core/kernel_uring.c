@@ -14,6 +14,9 @@
 /* How long a wait for several completions holds out before it is content with one. */
 #define GATHER_US 50
 
+/* The smallest ring there is: torc_options.ring_entries. */
+#define ENTRIES_LEAST 8
+
 static const struct {
 	const char *name;
 	uint32_t bit;
@@ -105,13 +108,32 @@ static unsigned setup_flags(const struct torc__ring *ring)
 	return flags;
 }
 
+/*
+ * Kernels that count rings as locked memory (RLIMIT_MEMLOCK, without CAP_IPC_LOCK) free those of an earlier run in
+ * the background: what is short now need not be in a moment. A smaller ring is slower, and works.
+ */
+static int init_queues(struct torc__ring *ring, unsigned entries,
+		       struct io_uring_params *ret_params)
+{
+	for (;; entries /= 2) {
+		int r;
+
+		/* The kernel's limit is 65536 completions, also with 32768 entries. */
+		*ret_params = (struct io_uring_params){
+			.flags = setup_flags(ring),
+			.cq_entries = entries < 16384 ? entries * 4 : 65536,
+		};
+		r = io_uring_queue_init_params(entries, &ring->uring, ret_params);
+		if (r != -ENOMEM || entries <= ENTRIES_LEAST)
+			return r;
+	}
+}
+
 static int uring_open(struct torc__ring *ring, unsigned entries)
 {
-	/* The kernel's limit is 65536 completions, also with 32768 entries. */
-	struct io_uring_params p = { .flags = setup_flags(ring),
-				     .cq_entries = entries < 16384 ? entries * 4 : 65536 };
+	struct io_uring_params p;
 	struct io_uring_sq *sq = &ring->uring.sq;
-	int r = io_uring_queue_init_params(entries, &ring->uring, &p);
+	int r = init_queues(ring, entries, &p);
 
 	if (r < 0)
 		return r;

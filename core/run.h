@@ -22,10 +22,11 @@ struct torc_options {
 	bool no_signals; /* leave SIGINT and SIGTERM alone: they do not cancel the first fiber */
 	size_t stack_bytes; /* of a fiber; default 64 KiB; rounded up to a power of two, 16 KiB .. 64 MiB */
 	unsigned fibers_max; /* per loop; default 4194304; one more is -EAGAIN */
-	unsigned
-		ring_entries; /* submission queue of each ring; default 1024; 8 .. 32768, a power of two */
-	unsigned
-		recv_buffers; /* per loop, 4 KiB each, for streams; default 1024; 8 .. 32768, power of two */
+	/* Of each ring's submission queue; default 1024; 8 .. 32768, a power of two. Fewer are taken when
+	 * locked memory is short. */
+	unsigned ring_entries;
+	/* Per loop, 4 KiB each, for streams; default 1024; 8 .. 32768, a power of two. */
+	unsigned recv_buffers;
 };
 
 /*

@@ -137,6 +137,7 @@ int main(int argc, char **argv)
 
 	if (status >= 0)
 		return status;
+	program_raise_limits();
 	if (h.program.root) {
 		h.root_fd = open(h.program.root, O_PATH | O_DIRECTORY | O_CLOEXEC);
 		if (h.root_fd < 0) {

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 
 #include <torc/core/api.h>
@@ -108,6 +109,16 @@ int program_parse(struct program *p, int argc, char **argv)
 	if (!p->address_count)
 		p->addresses[p->address_count++] = p->default_address;
 	return -1;
+}
+
+void program_raise_limits(void)
+{
+	struct rlimit files;
+
+	if (getrlimit(RLIMIT_NOFILE, &files) < 0)
+		return;
+	files.rlim_cur = files.rlim_max;
+	(void)setrlimit(RLIMIT_NOFILE, &files); /* otherwise the limit stays what it was */
 }
 
 void program_on_listen(const struct program *p, const char *address)

@@ -28,6 +28,12 @@ struct program {
  */
 int program_parse(struct program *p, int argc, char **argv);
 
+/*
+ * As many connections as the system allows: raise the soft limit of open files, which is 1024 by an old
+ * custom (select(2)), to the hard one.
+ */
+void program_raise_limits(void);
+
 /* For torc_serve_with, with the program as its arg behind the first member of the server's own. */
 void program_on_listen(const struct program *p, const char *address);
 void program_on_error(const struct program *p, const char *address, int error);

@@ -67,6 +67,7 @@ int main(int argc, char **argv)
 
 	if (status >= 0)
 		return status;
+	program_raise_limits();
 	status = torc_run(&(struct torc_options){ .loops = e.program.loops }, app, &e);
 	return program_end(&e.program, status, e.connections);
 }

@@ -15,6 +15,7 @@
 #include <sched.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -158,6 +159,31 @@ static int run_switched_off(void *arg)
 	unlink(path);
 	close(fd);
 	return r ? 77 : run_refused(arg);
+}
+
+static rlim_t locked_bytes;
+
+/* As a user who has no privileges and little memory that may be locked. */
+static int run_with_little_locked(void *arg)
+{
+	const struct rlimit limit = { locked_bytes, locked_bytes };
+
+	(void)arg;
+	check(setrlimit(RLIMIT_MEMLOCK, &limit) == 0);
+	if (!getuid())
+		check(setresgid(65534, 65534, 65534) == 0 && setresuid(65534, 65534, 65534) == 0);
+	return torc_run(&(struct torc_options){ .loops = 2 }, mixed, NULL);
+}
+
+Test(core, run_makes_do_with_little_locked_memory)
+{
+	struct died d;
+
+	locked_bytes = 96 << 10; /* one ring of the default size has more */
+	d = in_child(run_with_little_locked, NULL);
+	cr_assert_eq(d.signal, 0);
+	cr_assert_eq(d.status, 0, "%s", d.text);
+	cr_assert_eq(count_lines(d.text), 0, "%s", d.text);
 }
 
 Test(core, run_tells_the_sysctl_from_seccomp)
