@@ -17,6 +17,10 @@
 /* The smallest ring there is: torc_options.ring_entries. */
 #define ENTRIES_LEAST 8
 
+/* How long to wait for locked memory that is on its way back: 50 times 10 ms. */
+#define LOCKED_PAUSES   50
+#define LOCKED_PAUSE_NS 10000000
+
 static const struct {
 	const char *name;
 	uint32_t bit;
@@ -108,32 +112,42 @@ static unsigned setup_flags(const struct torc__ring *ring)
 	return flags;
 }
 
-/*
- * Kernels that count rings as locked memory (RLIMIT_MEMLOCK, without CAP_IPC_LOCK) free those of an earlier run in
- * the background: what is short now need not be in a moment. A smaller ring is slower, and works.
- */
 static int init_queues(struct torc__ring *ring, unsigned entries,
 		       struct io_uring_params *ret_params)
 {
-	for (;; entries /= 2) {
-		int r;
+	/* The kernel's limit is 65536 completions, also with 32768 entries. */
+	*ret_params = (struct io_uring_params){
+		.flags = setup_flags(ring),
+		.cq_entries = entries < 16384 ? entries * 4 : 65536,
+	};
+	return io_uring_queue_init_params(entries, &ring->uring, ret_params);
+}
 
-		/* The kernel's limit is 65536 completions, also with 32768 entries. */
-		*ret_params = (struct io_uring_params){
-			.flags = setup_flags(ring),
-			.cq_entries = entries < 16384 ? entries * 4 : 65536,
-		};
-		r = io_uring_queue_init_params(entries, &ring->uring, ret_params);
-		if (r != -ENOMEM || entries <= ENTRIES_LEAST)
-			return r;
+/*
+ * Kernels that count rings as locked memory (RLIMIT_MEMLOCK, without CAP_IPC_LOCK) free those that a process has
+ * closed in the background, and tell nobody: a short wait is all that can be done. Where the limit itself
+ * is too low a smaller ring is slower, and works.
+ */
+static int init_within_limit(struct torc__ring *ring, unsigned entries,
+			     struct io_uring_params *ret_params)
+{
+	const struct timespec pause = { .tv_nsec = LOCKED_PAUSE_NS };
+	int r = init_queues(ring, entries, ret_params);
+
+	for (int i = 0; r == -ENOMEM && i < LOCKED_PAUSES; i++) {
+		nanosleep(&pause, NULL);
+		r = init_queues(ring, entries, ret_params);
 	}
+	while (r == -ENOMEM && entries > ENTRIES_LEAST)
+		r = init_queues(ring, entries /= 2, ret_params);
+	return r;
 }
 
 static int uring_open(struct torc__ring *ring, unsigned entries)
 {
 	struct io_uring_params p;
 	struct io_uring_sq *sq = &ring->uring.sq;
-	int r = init_queues(ring, entries, &p);
+	int r = init_within_limit(ring, entries, &p);
 
 	if (r < 0)
 		return r;

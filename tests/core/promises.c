@@ -170,8 +170,7 @@ static int run_with_little_locked(void *arg)
 
 	(void)arg;
 	check(setrlimit(RLIMIT_MEMLOCK, &limit) == 0);
-	if (!getuid())
-		check(setresgid(65534, 65534, 65534) == 0 && setresuid(65534, 65534, 65534) == 0);
+	check(setresgid(65534, 65534, 65534) == 0 && setresuid(65534, 65534, 65534) == 0);
 	return torc_run(&(struct torc_options){ .loops = 2 }, mixed, NULL);
 }
 
@@ -179,6 +178,10 @@ Test(core, run_makes_do_with_little_locked_memory)
 {
 	struct died d;
 
+	if (getuid()) {
+		fprintf(stderr, "skipped: only root can become a user that has no other rings\n");
+		return;
+	}
 	locked_bytes = 96 << 10; /* one ring of the default size has more */
 	d = in_child(run_with_little_locked, NULL);
 	cr_assert_eq(d.signal, 0);
