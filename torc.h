@@ -7,12 +7,15 @@
 #define TORC_H
 
 #include <torc/core/api.h>
+#include <torc/core/chan.h>
 #include <torc/core/fiber.h>
 #include <torc/core/group.h>
 #include <torc/core/op.h>
 #include <torc/core/run.h>
 #include <torc/core/scope.h>
 #include <torc/core/slice.h>
+#include <torc/core/sync.h>
+#include <torc/core/waiters.h>
 #include <torc/http/server.h>
 #include <torc/io/listener.h>
 #include <torc/io/server.h>
