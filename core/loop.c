@@ -64,7 +64,12 @@ void torc__loop_wake(struct torc__loop *to)
 		return;
 	}
 	self->stats.wakes_sent++;
-	if (self->reaping || self->ring.disabled & TORC__MSG_RING)
+	/*
+	 * A full queue would be submitted and completions handed out: not here, where the calling fiber may be in
+	 * line for something already, but is not parked yet (torc_cond_wait).
+	 */
+	if (self->reaping || self->ring.disabled & TORC__MSG_RING ||
+	    !io_uring_sq_space_left(&self->ring.uring))
 		write_eventfd(to);
 	else
 		wake_by_message(self, to);
