@@ -306,7 +306,7 @@ static inline int try_calls_across(void *arg)
 
 	for (size_t i = 0; i < t->count; i++) {
 		try_elsewhere(&t->rows[i]);
-		for (unsigned round = 0; round < 400; round++)
+		for (unsigned round = 0; round < 150; round++)
 			try_race(&t->rows[i], round);
 	}
 	return 0;

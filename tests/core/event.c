@@ -79,7 +79,7 @@ static bool come_too(struct object *o)
 	struct torc_scope s;
 	int r;
 
-	torc_scope_enter(&s, TORC_MS(1));
+	torc_scope_enter(&s, 100000);
 	r = torc_barrier_wait(&o->barrier);
 	torc_scope_leave(&s);
 	check(r == 0 || r == 1 || r == -ETIMEDOUT);
