@@ -70,7 +70,8 @@ void torc_chan_done(struct torc_chan *c)
 	set_state(c, TORC__CHAN_DONE);
 	free(c->items);
 	c->items = NULL;
-	c->count = 0; /* what is looked for first: the next use finds the state instead of an item */
+	/* Items are looked for first, then the state: the next use is to find that. */
+	c->count = 0;
 }
 
 /* --- other orders --- */
