@@ -165,6 +165,17 @@ static int wait_until(struct select *s, struct torc__fiber *f, uint64_t deadline
 	return r;
 }
 
+/*
+ * Where to begin. Steps of the golden ratio: whatever multiple of them other selects of the loop leave to one, it
+ * comes by all cases. Counting modulo `count` would not do: two fibers that take turns would each always begin
+ * with the same one of two cases.
+ */
+static size_t next_turn(struct torc__loop *loop, size_t count)
+{
+	loop->select_turn += 0x9e3779b9;
+	return (size_t)((uint64_t)loop->select_turn * count >> 32);
+}
+
 int torc_select(struct torc_case *cases, size_t count, uint64_t deadline_ns)
 {
 	struct torc__fiber *f = torc__self();
@@ -179,7 +190,7 @@ int torc_select(struct torc_case *cases, size_t count, uint64_t deadline_ns)
 	s.cases = cases;
 	s.count = count;
 	enter(&s, loop);
-	r = do_one(&s, count ? loop->select_turn++ % count : 0, &wake);
+	r = do_one(&s, next_turn(loop, count), &wake);
 	if (r == -EAGAIN && deadline_ns) {
 		s.waiter.wait.fiber = f;
 		s.waiter.granted = NULL;
