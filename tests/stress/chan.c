@@ -1,0 +1,194 @@
+/*
+ * Four loops that send and receive through channels of every kind, with waits that are cancelled and run out of
+ * time. What is sent is memory that its receiver frees: an item that is lost leaks, one that comes twice is freed
+ * twice, one that comes too early is a race. Exits 0 when as many were received as were sent.
+ */
+#include <errno.h>
+#include <stdatomic.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <torc/torc.h>
+
+#include "tests/support/check.h"
+
+#define LOOPS  4
+#define FIBERS 6 /* that send, and as many that receive */
+#define ITEMS  60
+#define BUDGET TORC_MS(1200) /* rounds begin until then */
+
+struct item {
+	uint64_t number, square;
+	uint32_t from;
+};
+
+struct traffic {
+	struct torc_chan chan;
+	struct torc_latch sending;
+	atomic_long sent, received, sum;
+};
+
+static struct traffic traffic;
+static atomic_long succeeded, cut_short;
+
+static uint32_t next_random(uint64_t *state)
+{
+	*state = *state * 6364136223846793005u + 1442695040888963407u;
+	return (uint32_t)(*state >> 33);
+}
+
+static bool done(int r)
+{
+	check(r >= 0 || r == -ECANCELED || r == -ETIMEDOUT || r == -EAGAIN || r == -EPIPE);
+	atomic_fetch_add_explicit(r >= 0 ? &succeeded : &cut_short, 1, memory_order_relaxed);
+	return r >= 0;
+}
+
+static uint64_t some_timeout(uint64_t *seed)
+{
+	return next_random(seed) % 3 ? TORC_NEVER : next_random(seed) % 60000;
+}
+
+static int send_one(struct item *item, uint64_t *seed)
+{
+	struct torc_scope scope;
+	int r;
+
+	if (next_random(seed) % 5 == 0)
+		return torc_chan_try_send(&traffic.chan, &item);
+	torc_scope_enter(&scope, some_timeout(seed));
+	r = torc_chan_send(&traffic.chan, &item);
+	torc_scope_leave(&scope);
+	return r;
+}
+
+static int send_all(void *arg)
+{
+	uint64_t seed = (uintptr_t)arg;
+
+	for (uint64_t i = 0; i < ITEMS; i++) {
+		struct item *item = malloc(sizeof(*item));
+
+		*item = (struct item){ .number = i, .square = i * i, .from = (uint32_t)seed % 97 };
+		atomic_fetch_add(&traffic.sum, (long)i);
+		if (done(send_one(item, &seed))) {
+			atomic_fetch_add(&traffic.sent, 1);
+			continue;
+		}
+		/* It is still ours, and as it was. */
+		check_eq(item->square, i * i);
+		atomic_fetch_sub(&traffic.sum, (long)i);
+		free(item);
+	}
+	torc_latch_count_down(&traffic.sending);
+	return 0;
+}
+
+static int receive_one(struct item **ret_item, uint64_t *seed)
+{
+	struct torc_scope scope;
+	int r;
+
+	if (next_random(seed) % 5 == 0) {
+		(void)torc_yield();
+		return torc_chan_try_recv(&traffic.chan, ret_item);
+	}
+	torc_scope_enter(&scope, some_timeout(seed));
+	r = torc_chan_recv(&traffic.chan, ret_item);
+	torc_scope_leave(&scope);
+	return r;
+}
+
+static int receive_all(void *arg)
+{
+	uint64_t seed = (uintptr_t)arg;
+	struct item *item = NULL;
+
+	for (;;) {
+		int r = receive_one(&item, &seed);
+
+		if (!done(r)) {
+			check(item == NULL);
+			continue;
+		}
+		if (r == 0)
+			return 0;
+		check_eq(item->square, item->number * item->number);
+		atomic_fetch_sub(&traffic.sum, (long)item->number);
+		atomic_fetch_add(&traffic.received, 1);
+		item->square = UINT64_MAX;
+		free(item);
+		item = NULL;
+	}
+}
+
+static bool before(const void *a, const void *b, void *arg)
+{
+	(void)arg;
+	return (*(struct item *const *)a)->number < (*(struct item *const *)b)->number;
+}
+
+static void start(uint64_t round)
+{
+	static const size_t capacities[] = { 0, 1, 3, 100 };
+	struct torc_chan_options o = { .item_bytes = sizeof(struct item *),
+				       .capacity = capacities[round % 4],
+				       .before = before };
+
+	if (o.capacity)
+		o.order = (enum torc_chan_order)(round / 4 % 3);
+	check_eq(torc_chan_init_with(&traffic.chan, &o), 0);
+	torc_latch_init(&traffic.sending, FIBERS);
+	traffic.sent = 0;
+	traffic.received = 0;
+	traffic.sum = 0;
+}
+
+static int app(void *arg)
+{
+	uint64_t until = torc_now_ns() + BUDGET;
+	uintptr_t round = 0;
+
+	(void)arg;
+	for (; torc_now_ns() < until; round++) {
+		struct torc_group g;
+
+		start(round);
+		torc_group_enter(&g);
+		for (uintptr_t i = 0; i < 2 * FIBERS; i++) {
+			struct torc_spawn_options o = { .loop = TORC_ON_LOOP(
+								(int)((i + round / 7) % LOOPS)) };
+
+			check_eq(torc_group_spawn_with(&g, &o, i % 2 ? send_all : receive_all,
+						       (void *)(round * 100 + i)),
+				 0);
+		}
+		check_eq(torc_latch_wait(&traffic.sending), 0);
+		torc_latch_done(&traffic.sending);
+		torc_chan_close(&traffic.chan);
+		check_eq(torc_group_wait(&g), 0);
+		check_eq(traffic.sent, traffic.received);
+		check_eq(traffic.sum, 0);
+		check_eq(torc_chan_count(&traffic.chan), 0);
+		torc_chan_done(&traffic.chan);
+	}
+	return (int)round;
+}
+
+int main(void)
+{
+	static const char *const off[] = { "", "membarrier" };
+
+	for (size_t i = 0; i < COUNT(off); i++) {
+		int r;
+
+		setenv("TORC_DISABLE", off[i], 1);
+		r = torc_run(&(struct torc_options){ .loops = LOOPS, .no_pin = true }, app, NULL);
+		printf("disabled: %s; %d rounds, %ld calls done, %ld cut short\n", disabled(), r,
+		       (long)succeeded, (long)cut_short);
+		if (r <= 0)
+			return 1;
+	}
+	return 0;
+}
