@@ -192,7 +192,7 @@ int torc_select(struct torc_case *cases, size_t count, uint64_t deadline_ns)
 	enter(&s, loop);
 	r = do_one(&s, next_turn(loop, count), &wake);
 	if (r == -EAGAIN && deadline_ns) {
-		s.waiter.wait.fiber = f;
+		s.waiter.fiber = f;
 		s.waiter.granted = NULL;
 		queue_all(&s);
 	}
