@@ -137,7 +137,11 @@ void torc__chan_take_ordered(struct torc_chan *c, void *ret_item)
 	torc__chan_set_count(c, left);
 }
 
-/* --- send and receive --- */
+/*
+ * --- send and receive ---
+ *
+ * Nothing looks at the channel once its guard has been left: whoever got the item may have freed it by then.
+ */
 
 static const struct torc__wait_kind send_kind = {
 	.name = "channel, to send",
@@ -155,7 +159,7 @@ int torc_chan_send(struct torc_chan *c, const void *item)
 	struct torc__waiter w;
 	struct torc__node *wake;
 	int r = torc__scope_check(f);
-	bool owned;
+	bool buffered = c->capacity, owned;
 
 	if (torc__unlikely(r < 0))
 		return r;
@@ -166,7 +170,7 @@ int torc_chan_send(struct torc_chan *c, const void *item)
 		torc__waiter_queue(&w, f, &c->guard, &c->senders);
 	}
 	torc__guard_leave(f->loop, &c->guard, owned);
-	torc__wake_at(f->loop, wake, c->capacity);
+	torc__wake_at(f->loop, wake, buffered);
 	return r == -EAGAIN ? torc__waiter_park(&w, &send_kind) : r;
 }
 
@@ -176,7 +180,7 @@ int torc_chan_recv(struct torc_chan *c, void *ret_item)
 	struct torc__waiter w;
 	struct torc__node *wake;
 	int r = torc__scope_check(f);
-	bool owned;
+	bool buffered = c->capacity, owned;
 
 	if (torc__unlikely(r < 0))
 		return r;
@@ -187,7 +191,7 @@ int torc_chan_recv(struct torc_chan *c, void *ret_item)
 		torc__waiter_queue(&w, f, &c->guard, &c->receivers);
 	}
 	torc__guard_leave(f->loop, &c->guard, owned);
-	torc__wake_at(f->loop, wake, c->capacity);
+	torc__wake_at(f->loop, wake, buffered);
 	return r == -EAGAIN ? torc__waiter_park(&w, &recv_kind) : r;
 }
 
@@ -195,11 +199,12 @@ int torc_chan_try_send(struct torc_chan *c, const void *item)
 {
 	struct torc__loop *loop = torc__here();
 	struct torc__node *wake;
+	bool buffered = c->capacity;
 	bool owned = torc__guard_enter(loop, &c->guard);
 	int r = torc__chan_send_now(c, item, &wake);
 
 	torc__guard_leave(loop, &c->guard, owned);
-	torc__wake_at(loop, wake, c->capacity);
+	torc__wake_at(loop, wake, buffered);
 	return r;
 }
 
@@ -207,11 +212,12 @@ int torc_chan_try_recv(struct torc_chan *c, void *ret_item)
 {
 	struct torc__loop *loop = torc__here();
 	struct torc__node *wake;
+	bool buffered = c->capacity;
 	bool owned = torc__guard_enter(loop, &c->guard);
 	int r = torc__chan_recv_now(c, ret_item, &wake);
 
 	torc__guard_leave(loop, &c->guard, owned);
-	torc__wake_at(loop, wake, c->capacity);
+	torc__wake_at(loop, wake, buffered);
 	return r;
 }
 
