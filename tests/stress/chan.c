@@ -145,6 +145,72 @@ static void start(uint64_t round)
 	traffic.sum = 0;
 }
 
+/* --- questions and answers: each asker frees the channel that the answer has come through --- */
+
+struct question {
+	struct torc_chan answers;
+	uint64_t number;
+};
+
+static struct torc_chan questions;
+
+static int ask(void *arg)
+{
+	uint64_t seed = (uintptr_t)arg, answer;
+
+	for (uint64_t i = 0; i < ITEMS; i++) {
+		struct question *q = malloc(sizeof(*q));
+
+		q->number = next_random(&seed);
+		check_eq(torc_chan_init(&q->answers, sizeof(uint64_t), q->number % 2), 0);
+		check_eq(torc_chan_send(&questions, &q), 0);
+		if (q->number % 3 == 0)
+			while (torc_chan_try_recv(&q->answers, &answer) == -EAGAIN)
+				check_eq(torc_yield(), 0);
+		else
+			check_eq(torc_chan_recv(&q->answers, &answer), 1);
+		check_eq(answer, q->number + 1);
+		torc_chan_done(&q->answers);
+		free(q);
+	}
+	torc_latch_count_down(&traffic.sending);
+	return 0;
+}
+
+static int answer_all(void *arg)
+{
+	struct question *q;
+	int r;
+
+	(void)arg;
+	while ((r = torc_chan_recv(&questions, &q)) > 0) {
+		uint64_t answer = q->number + 1;
+
+		check_eq(torc_chan_send(&q->answers, &answer), 0);
+	}
+	return r;
+}
+
+static void ask_and_answer(uintptr_t round)
+{
+	struct torc_group g;
+
+	check_eq(torc_chan_init(&questions, sizeof(struct question *), round % 3), 0);
+	torc_latch_init(&traffic.sending, FIBERS);
+	torc_group_enter(&g);
+	for (uintptr_t i = 0; i < 2 * FIBERS; i++) {
+		struct torc_spawn_options o = { .loop = TORC_ON_LOOP((int)(i * 5 / 3 % LOOPS)) };
+
+		check_eq(torc_group_spawn_with(&g, &o, i % 2 ? ask : answer_all,
+					       (void *)(round + i)),
+			 0);
+	}
+	check_eq(torc_latch_wait(&traffic.sending), 0);
+	torc_chan_close(&questions);
+	check_eq(torc_group_wait(&g), 0);
+	torc_chan_done(&questions);
+}
+
 static int app(void *arg)
 {
 	uint64_t until = torc_now_ns() + BUDGET;
@@ -153,6 +219,9 @@ static int app(void *arg)
 	(void)arg;
 	for (; torc_now_ns() < until; round++) {
 		struct torc_group g;
+
+		if (round % 4 == 3)
+			ask_and_answer(round);
 
 		start(round);
 		torc_group_enter(&g);
