@@ -7,6 +7,7 @@
 #define TORC_H
 
 #include <torc/core/api.h>
+#include <torc/core/chan.h>
 #include <torc/core/fiber.h>
 #include <torc/core/gather.h>
 #include <torc/core/group.h>
@@ -14,7 +15,9 @@
 #include <torc/core/run.h>
 #include <torc/core/scope.h>
 #include <torc/core/slice.h>
+#include <torc/core/sync.h>
 #include <torc/core/timeout.h>
+#include <torc/core/waiters.h>
 #include <torc/http/server.h>
 #include <torc/io/listener.h>
 #include <torc/io/server.h>

@@ -6,7 +6,7 @@
 
 /* --- open --- */
 
-static inline void enter(struct torc_group *g, bool supervises)
+static inline void enter(struct torc_group *g, bool supervises, uint32_t limit)
 {
 	struct torc__fiber *f = torc__self();
 
@@ -24,22 +24,25 @@ static inline void enter(struct torc_group *g, bool supervises)
 	g->failures_count = 0;
 	g->failure = 0;
 	g->supervises = supervises;
+	g->limited = limit != 0;
+	if (limit)
+		torc_sem_init(&g->places, limit);
 	torc__group_set_state(g, TORC__GROUP_OPEN);
 }
 
 void torc_group_enter(struct torc_group *g)
 {
-	enter(g, false);
+	enter(g, false, 0);
 }
 
 void torc_group_enter_supervisor(struct torc_group *g)
 {
-	enter(g, true);
+	enter(g, true, 0);
 }
 
 void torc_group_enter_with(struct torc_group *g, const struct torc_group_options *o)
 {
-	enter(g, o && o->supervisor);
+	enter(g, o && o->supervisor, o ? o->limit : 0);
 }
 
 /* --- spawn --- */
@@ -78,8 +81,8 @@ static inline int spawn_here(struct torc_group *g, struct torc__loop *loop,
 	return 0;
 }
 
-static inline int spawn(struct torc_group *g, const struct torc_spawn_options *o, torc_fn *fn,
-			void *arg, const void *site)
+static inline int spawn_now(struct torc_group *g, const struct torc_spawn_options *o, torc_fn *fn,
+			    void *arg, const void *site)
 {
 	struct torc__loop *loop = torc__self()->loop, *away = loop;
 	int class_index = (int)loop->default_class;
@@ -95,6 +98,28 @@ static inline int spawn(struct torc_group *g, const struct torc_spawn_options *o
 		return torc__remote_spawn(g, o, away, (unsigned)class_index, fn, arg, site);
 	torc__group_check_open(g);
 	return spawn_here(g, loop, o, (unsigned)class_index, fn, arg, site);
+}
+
+static __attribute__((noinline)) int spawn_in_turn(struct torc_group *g,
+						   const struct torc_spawn_options *o, torc_fn *fn,
+						   void *arg, const void *site)
+{
+	int r = torc_sem_acquire(&g->places, 1);
+
+	if (r < 0)
+		return r;
+	r = spawn_now(g, o, fn, arg, site);
+	if (r < 0)
+		torc_sem_release(&g->places, 1);
+	return r;
+}
+
+static inline int spawn(struct torc_group *g, const struct torc_spawn_options *o, torc_fn *fn,
+			void *arg, const void *site)
+{
+	if (torc__unlikely(g->limited))
+		return spawn_in_turn(g, o, fn, arg, site);
+	return spawn_now(g, o, fn, arg, site);
 }
 
 int torc__group_spawn(struct torc_group *g, const struct torc_spawn_options *o, torc_fn *fn,
@@ -137,6 +162,8 @@ void torc__group_child_failed(struct torc_group *g, const struct torc_failure *f
 
 static inline void child_gone(struct torc_group *g)
 {
+	if (torc__unlikely(g->limited))
+		torc_sem_release(&g->places, 1);
 	/* A waiter that is woken may get another child before it runs: it looks again. */
 	if (!--g->live)
 		torc__slot_wake(&g->waiter);
@@ -251,6 +278,8 @@ int torc_group_wait(struct torc_group *g)
 	torc__scope_check(f); /* a deadline that has passed reaches the children */
 	if (g->live)
 		wait_for_children(g, f);
+	if (torc__unlikely(g->limited))
+		torc_sem_done(&g->places);
 	torc__group_set_state(g, TORC__GROUP_LEFT);
 	torc__scope_pop(f, &g->scope);
 	return outcome(g);

@@ -24,6 +24,7 @@
 
 #include <torc/core/fiber.h>
 #include <torc/core/scope.h>
+#include <torc/core/sync.h>
 
 TORC_BEGIN_DECLS
 
@@ -48,6 +49,8 @@ struct torc_group {
 	int32_t failure; /* the first */
 	uint8_t state;   /* enum torc__group_state */
 	bool supervises; /* a failing child is no failure of the group */
+	bool limited;
+	struct torc_sem places; /* when limited: for how many more fibers there is room */
 };
 
 /* How to open a group; zeroed means the defaults. */
@@ -55,6 +58,8 @@ struct torc_group_options {
 	/* A failing fiber harms nobody: its result reaches only who joins its task. For servers, where one
 	 * connection's error is no other's. */
 	bool supervisor;
+	/* Fibers that run at the same time; 0: no limit. torc_group_spawn waits in line for a place. */
+	uint32_t limit;
 };
 
 /*
@@ -116,6 +121,10 @@ TORC_API void torc_group_enter_with(struct torc_group *group,
  * meanwhile: the caller, or a fiber that waits for it, is a fiber of that group. A group that has been left
  * is recognised, and traps, while its memory is not used for anything else.
  *
+ * In a group with a limit, spawning waits until fewer fibers run, first come, first served, whichever loop
+ * the callers are on. A fiber that spawns into its own group holds one place while it waits for another: when
+ * all do, none goes on.
+ *
  *   @arg  borrowed by the fiber
  *   @options  may be NULL; a task only on the group's own loop
  *
@@ -123,11 +132,12 @@ TORC_API void torc_group_enter_with(struct torc_group *group,
  *             -ENOMEM   no memory for a stack
  *             -EAGAIN   torc_options.fibers_max fibers are already on the loop
  *             -EINVAL   stack_bytes beyond 64 MiB, or no such loop
+ *             -ECANCELED, -ETIMEDOUT   in a group with a limit: the caller's scope; nothing was started
  *
  * On another loop than the caller's, -ENOMEM and -EAGAIN are instead the fiber's own result: it fails, and so
  * does its group.
  *
- * Suspends    never
+ * Suspends    in a group with a limit, if so many run; else never
  * Thread      a fiber's, while the group is open
  */
 TORC_API TORC_MUST_CHECK int torc_group_spawn(struct torc_group *group, torc_fn *fn, void *arg);

@@ -33,6 +33,7 @@ static const struct {
 	{ "recv_multishot", TORC__RECV_MULTISHOT },
 	{ "min_wait", TORC__MIN_WAIT },
 	{ "cqe_skip", TORC__CQE_SKIP },
+	{ "membarrier", TORC__MEMBARRIER },
 };
 
 static uint32_t feature_bit(const char *name, size_t len)

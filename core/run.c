@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "core/internal/fiber.h"
+#include "core/internal/guard.h"
 #include "core/internal/overflow.h"
 #include "core/internal/runtime.h"
 
@@ -385,6 +386,7 @@ static int make_loops(struct torc__runtime *rt)
 	int cpus[CPU_SETSIZE];
 	int n = cores(cpus, CPU_SETSIZE);
 	int wanted = rt->options->loops;
+	bool owners = torc__guards_start(rt->disabled);
 
 	rt->loop_count = wanted == TORC_LOOP_PER_CORE ? n : wanted ? wanted : 1;
 	if (rt->loop_count < 1)
@@ -400,6 +402,7 @@ static int make_loops(struct torc__runtime *rt)
 		memset(loop, 0, sizeof(*loop));
 		loop->runtime = rt;
 		loop->index = i;
+		loop->guard_id = owners ? TORC__GUARD_LOOPS + (uint32_t)i : TORC__GUARD_NOBODY;
 		loop->cpu = rt->loop_count > 1 && n && !rt->options->no_pin ? cpus[i % n] : -1;
 		rt->loops[i] = loop;
 	}

@@ -38,7 +38,7 @@ struct torc_options {
  *
  * The environment variable TORC_DISABLE, a comma-separated list, turns off what would be used:
  * guard_install, msg_ring, single_issuer, defer_taskrun, registered_ring, recv_multishot, min_wait,
- * cqe_skip. TORC_STATS=1 writes one line of JSON with the counters of all loops to standard output
+ * cqe_skip, membarrier. TORC_STATS=1 writes one line of JSON with the counters of all loops to standard output
  * at the end.
  *
  *   @options  may be NULL

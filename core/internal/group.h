@@ -16,7 +16,7 @@
  *	1. Children are spawned in OPEN and WAITING only; in WAITING by other children.
  *	2. `live` counts the children in `children` and `remotes`. A group is LEFT only when it is 0.
  *	3. Only the group's loop touches its fields, but for what never changes while it is open: scope.fiber,
- *	   supervises.
+ *	   supervises, limited; and for places, which is made for all loops.
  *
  * group.c: the group itself and its children on the same loop. task.c: tasks. remote.c: children on other loops,
  * and spawning from there. place.c: the least loaded loop.

@@ -53,6 +53,7 @@ enum torc__feature {
 	TORC__RECV_MULTISHOT = 1 << 5,
 	TORC__MIN_WAIT = 1 << 6,
 	TORC__CQE_SKIP = 1 << 7,
+	TORC__MEMBARRIER = 1 << 8,
 };
 
 /* Parse TORC_DISABLE. Returns 0 or -EINVAL, with the unknown name in *ret_unknown. */

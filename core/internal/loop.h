@@ -74,6 +74,9 @@ struct torc__loop {
 	size_t budget; /* fibers that may still run in this turn */
 	uint64_t now_ns;
 	uint64_t switches;
+	uint32_t guarding; /* other loops read it: core/internal/guard.h */
+	uint32_t guard_id;
+	uint32_t select_turn;         /* torc_select goes round */
 	unsigned batch;               /* completions of the last turn */
 	unsigned goal, rest;          /* how many to wait for: learn_goal in loop.c */
 	struct torc__context context; /* the scheduler's, on the thread's own stack */

@@ -1,0 +1,70 @@
+#include "core/internal/waiters.h"
+
+static void deliver_wake(struct torc__loop *loop, struct torc__mail *mail)
+{
+	(void)loop;
+	torc__ready(torc__container_of(mail, struct torc__waiter, mail)->wait.fiber);
+}
+
+void torc__wake_away(struct torc__loop *loop, struct torc__waiter *w)
+{
+	(void)loop;
+	w->mail.deliver = deliver_wake;
+	torc__loop_post(w->wait.fiber->loop, &w->mail);
+}
+
+void torc__wake_granted(struct torc__loop *loop, struct torc__granted *granted)
+{
+	struct torc__node *node = granted->first, *next;
+
+	/* A node's memory is its fiber's, which may run as soon as it is woken. */
+	for (; node; node = next) {
+		next = node->next;
+		torc__wake(loop, node);
+	}
+}
+
+void torc__release_all(struct torc__guard *guard, struct torc__queue *waiters, int result)
+{
+	struct torc__loop *loop = torc__here();
+	TORC__GRANTED(granted);
+	bool owned = torc__guard_enter(loop, guard);
+
+	torc__queue_grant_all(waiters, result, &granted);
+	torc__guard_leave(loop, guard, owned);
+	torc__wake_granted(loop, &granted);
+}
+
+struct torc__loop *torc__here(void)
+{
+	struct torc__loop *loop = torc__loop();
+
+	torc__check(loop != NULL, "called outside of a loop");
+	return loop;
+}
+
+void torc__waiter_withdraw(struct torc__waiter *w,
+			   void (*settle)(struct torc__queue *queue, struct torc__granted *granted))
+{
+	struct torc__fiber *f = w->wait.fiber;
+	struct torc__loop *loop = f->loop;
+	TORC__GRANTED(granted);
+	bool owned = torc__guard_enter(loop, w->guard);
+	bool was_queued = w->node.queued;
+
+	if (was_queued) {
+		torc__queue_remove(w->queue, &w->node);
+		w->node.result = f->scope->status;
+		if (settle)
+			settle(w->queue, &granted);
+	}
+	torc__guard_leave(loop, w->guard, owned);
+	if (was_queued)
+		torc__ready(f);
+	torc__wake_granted(loop, &granted);
+}
+
+void torc__waiter_cancel(struct torc__wait *wait)
+{
+	torc__waiter_withdraw((struct torc__waiter *)wait, NULL);
+}
