@@ -164,7 +164,7 @@ int torc_chan_send(struct torc_chan *c, const void *item)
 		torc__waiter_queue(&w, f, &c->guard, &c->senders);
 	}
 	torc__guard_leave(f->loop, &c->guard, owned);
-	torc__wake(f->loop, wake);
+	torc__wake_at(f->loop, wake, c->capacity);
 	return r == -EAGAIN ? torc__waiter_park(&w, &send_kind) : r;
 }
 
@@ -185,7 +185,7 @@ int torc_chan_recv(struct torc_chan *c, void *ret_item)
 		torc__waiter_queue(&w, f, &c->guard, &c->receivers);
 	}
 	torc__guard_leave(f->loop, &c->guard, owned);
-	torc__wake(f->loop, wake);
+	torc__wake_at(f->loop, wake, c->capacity);
 	return r == -EAGAIN ? torc__waiter_park(&w, &recv_kind) : r;
 }
 
@@ -197,7 +197,7 @@ int torc_chan_try_send(struct torc_chan *c, const void *item)
 	int r = torc__chan_send_now(c, item, &wake);
 
 	torc__guard_leave(loop, &c->guard, owned);
-	torc__wake(loop, wake);
+	torc__wake_at(loop, wake, c->capacity);
 	return r;
 }
 
@@ -209,7 +209,7 @@ int torc_chan_try_recv(struct torc_chan *c, void *ret_item)
 	int r = torc__chan_recv_now(c, ret_item, &wake);
 
 	torc__guard_leave(loop, &c->guard, owned);
-	torc__wake(loop, wake);
+	torc__wake_at(loop, wake, c->capacity);
 	return r;
 }
 

@@ -10,20 +10,11 @@
 /* A holder is done in nanoseconds, unless its thread was preempted: then the core is better given away. */
 #define SPINS 128
 
-static inline void relax(void)
-{
-#if defined(__x86_64__)
-	__builtin_ia32_pause();
-#else
-	__asm__ volatile("yield");
-#endif
-}
-
 static void spin_while(const uint32_t *value)
 {
 	for (unsigned spins = 0; __atomic_load_n(value, __ATOMIC_ACQUIRE); spins++)
 		if (spins < SPINS)
-			relax();
+			torc__relax();
 		else
 			sched_yield();
 }

@@ -15,6 +15,10 @@
 #define GATHER_MOST 64u
 #define GATHER_REST 256u
 
+/* See stay_awake. */
+#define NAP_NS   50000
+#define VIGIL_NS 20000
+
 __thread struct torc__loop *torc__thread_loop;
 
 __attribute__((noinline)) struct torc__loop *torc__loop(void)
@@ -74,6 +78,28 @@ void torc__loop_post(struct torc__loop *to, struct torc__mail *mail)
 {
 	if (torc__mailbox_push(&to->mailbox, mail))
 		torc__loop_wake(to);
+}
+
+static void post_outgoing(struct torc__turn_work *work)
+{
+	struct torc__loop *self = torc__container_of(work, struct torc__loop, post_work);
+	struct torc__mail *mail = self->outgoing, *next;
+
+	self->outgoing = NULL;
+	self->outgoing_tail = &self->outgoing;
+	for (; mail; mail = next) {
+		next = mail->next;
+		torc__loop_post(mail->to, mail);
+	}
+}
+
+void torc__loop_post_later(struct torc__loop *self, struct torc__loop *to, struct torc__mail *mail)
+{
+	mail->to = to;
+	mail->next = NULL;
+	*self->outgoing_tail = mail;
+	self->outgoing_tail = &mail->next;
+	torc__turn_defer(self, &self->post_work);
 }
 
 static void on_wake_fd(struct torc_op *op, int res, unsigned cqe_flags)
@@ -268,14 +294,52 @@ static void sleep_in_ring(struct torc__loop *loop)
 	loop->stats.idle_ns += loop->now_ns - now;
 }
 
+static bool has_news(struct torc__loop *loop)
+{
+	return atomic_load_explicit(&loop->mailbox.head, memory_order_relaxed) ||
+	       torc__ring_completed(&loop->ring) || torc__ring_flagged(&loop->ring);
+}
+
+/*
+ * A loop that mail wakes from a short nap would better not have slept: waking takes the sender a system call and
+ * the sleeper some 10 us. So after a nap it looks out for 20 us before it sleeps again, until that is in vain
+ * once. Loops that are only busy with their own ring, as a server's, never do; nor does any where there are more
+ * loops than cores, since the sender may need this one. Returns whether something has come.
+ */
+static bool stay_awake(struct torc__loop *loop)
+{
+	uint64_t until = loop->ring.kernel->now(&loop->ring) + VIGIL_NS;
+
+	if (torc__ring_prepared(&loop->ring))
+		enter(loop, 0, 0);
+	do {
+		for (int i = 0; i < 16; i++) {
+			if (has_news(loop))
+				return true;
+			torc__relax();
+		}
+	} while (loop->ring.kernel->now(&loop->ring) < until);
+	loop->vigilant = false;
+	return false;
+}
+
+static void nap(struct torc__loop *loop)
+{
+	uint64_t start = loop->ring.kernel->now(&loop->ring);
+
+	sleep_in_ring(loop);
+	if (loop->may_watch && atomic_load_explicit(&loop->mailbox.head, memory_order_relaxed))
+		loop->vigilant = loop->now_ns - start < NAP_NS;
+}
+
 static void poll_ring(struct torc__loop *loop)
 {
 	bool busy = loop->run_head || loop->work_head || loop->stopping || loop->unsettled ||
-		    torc__ring_completed(&loop->ring);
+		    torc__ring_completed(&loop->ring) || (loop->vigilant && stay_awake(loop));
 	bool slept = !busy && torc__mailbox_sleep(&loop->mailbox);
 
 	if (slept) {
-		sleep_in_ring(loop);
+		nap(loop);
 	} else if (torc__ring_prepared(&loop->ring) || torc__ring_flagged(&loop->ring)) {
 		enter(loop, 0, 0);
 		loop->now_ns = loop->ring.kernel->now(&loop->ring);
@@ -332,6 +396,7 @@ static int open_wake(struct torc__loop *loop)
 	if (loop->wake_fd < 0)
 		return -errno;
 	loop->wake_work.run = watch_wake_fd;
+	loop->post_work.run = post_outgoing;
 	torc__turn_defer(loop, &loop->wake_work);
 	return 0;
 }
@@ -355,6 +420,7 @@ int torc__loop_open(struct torc__loop *loop, const struct torc_options *options,
 	loop->run_tail = &loop->run_head;
 	loop->work_tail = &loop->work_head;
 	loop->quiet_tail = &loop->quiet_head;
+	loop->outgoing_tail = &loop->outgoing;
 	loop->wake_fd = -1;
 	loop->goal = 1;
 	loop->trim_ns = TORC_NEVER;

@@ -6,11 +6,13 @@ static void deliver_wake(struct torc__loop *loop, struct torc__mail *mail)
 	torc__ready(torc__container_of(mail, struct torc__waiter, mail)->wait.fiber);
 }
 
-void torc__wake_away(struct torc__loop *loop, struct torc__waiter *w)
+void torc__wake_away(struct torc__loop *loop, struct torc__waiter *w, bool later)
 {
-	(void)loop;
 	w->mail.deliver = deliver_wake;
-	torc__loop_post(w->wait.fiber->loop, &w->mail);
+	if (later)
+		torc__loop_post_later(loop, w->wait.fiber->loop, &w->mail);
+	else
+		torc__loop_post(w->wait.fiber->loop, &w->mail);
 }
 
 void torc__wake_granted(struct torc__loop *loop, struct torc__granted *granted)

@@ -90,6 +90,8 @@ struct torc__loop {
 	struct torc__timers timers;
 	struct torc__stacks stacks;
 	struct torc__mailbox mailbox;
+	struct torc__mail *outgoing, **outgoing_tail; /* torc__loop_post_later */
+	struct torc__turn_work post_work;
 
 	struct torc__runtime *runtime;
 	int index;
@@ -97,7 +99,8 @@ struct torc__loop {
 	bool reaping;
 	bool unsettled; /* some of the quiet ones may have failed or not been submitted */
 	bool stopping;
-	uint64_t trim_ns; /* when free stacks are looked at next */
+	bool may_watch, vigilant; /* stay_awake in loop.c */
+	uint64_t trim_ns;         /* when free stacks are looked at next */
 	size_t fibers, fibers_max;
 	unsigned default_class;                               /* of stacks */
 	struct torc__mail cancel_mail, ended_mail, stop_mail; /* shutdown, see run.c */
@@ -128,6 +131,16 @@ int torc__loop_open(struct torc__loop *loop, const struct torc_options *options,
 /* Stop the loop's own operations, and wait until the kernel has let go of their memory. */
 void torc__loop_quiesce(struct torc__loop *loop);
 void torc__loop_close(struct torc__loop *loop);
+
+/* In a loop that waits for another core. */
+static inline void torc__relax(void)
+{
+#if defined(__x86_64__)
+	__builtin_ia32_pause();
+#else
+	__asm__ volatile("yield");
+#endif
+}
 
 /* Wake a loop that sleeps in its ring. Any thread. */
 void torc__loop_wake(struct torc__loop *loop);
@@ -163,5 +176,8 @@ void torc__loop_stats(const struct torc__loop *loop, struct torc_stats *ret_stat
 
 /* Send a message to a loop. Any thread. */
 void torc__loop_post(struct torc__loop *to, struct torc__mail *mail);
+
+/* Send it when this turn of `self`, the calling thread's, ends: the receiver then finds more to do at once. */
+void torc__loop_post_later(struct torc__loop *self, struct torc__loop *to, struct torc__mail *mail);
 
 #endif

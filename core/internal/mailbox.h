@@ -23,6 +23,7 @@ typedef void torc__mail_fn(struct torc__loop *loop, struct torc__mail *mail);
 struct torc__mail {
 	struct torc__mail *next;
 	torc__mail_fn *deliver; /* runs on the receiving loop, outside of any fiber */
+	struct torc__loop *to;  /* while it is outgoing: torc__loop_post_later */
 };
 
 struct torc__mailbox {

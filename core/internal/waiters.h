@@ -93,10 +93,9 @@ static inline void torc__queue_grant_all(struct torc__queue *queue, int result,
 		torc__granted_add(granted, torc__queue_grant(queue, result));
 }
 
-void torc__wake_away(struct torc__loop *loop, struct torc__waiter *waiter);
+void torc__wake_away(struct torc__loop *loop, struct torc__waiter *waiter, bool later);
 
-/* Let a fiber go on whose node was taken out; NULL: nobody. Not inside a guard. `loop`: the calling thread's. */
-static inline void torc__wake(struct torc__loop *loop, struct torc__node *node)
+static inline void torc__wake_at(struct torc__loop *loop, struct torc__node *node, bool later)
 {
 	struct torc__waiter *w;
 
@@ -106,7 +105,19 @@ static inline void torc__wake(struct torc__loop *loop, struct torc__node *node)
 	if (torc__likely(w->wait.fiber->loop == loop))
 		torc__ready(w->wait.fiber);
 	else
-		torc__wake_away(loop, w);
+		torc__wake_away(loop, w, later);
+}
+
+/* Let a fiber go on whose node was taken out; NULL: nobody. Not inside a guard. `loop`: the calling thread's. */
+static inline void torc__wake(struct torc__loop *loop, struct torc__node *node)
+{
+	torc__wake_at(loop, node, false);
+}
+
+/* The same, but another loop hears of it at the end of this turn. */
+static inline void torc__wake_later(struct torc__loop *loop, struct torc__node *node)
+{
+	torc__wake_at(loop, node, true);
 }
 
 void torc__wake_granted(struct torc__loop *loop, struct torc__granted *granted);
