@@ -83,7 +83,7 @@ void torc_mutex_unlock(struct torc_mutex *m)
 
 	if (torc__likely(mine)) {
 		next = torc__queue_grant(&m->waiters, 0);
-		m->owner = next ? next->waiter->wait.fiber : NULL;
+		m->owner = next ? next->waiter->fiber : NULL;
 	}
 	torc__guard_leave(loop, &m->guard, owned);
 	torc__check(mine, "a mutex is unlocked by a fiber that has not locked it");

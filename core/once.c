@@ -25,7 +25,7 @@ static int end_turn(struct torc_once *o, struct torc__loop *loop, int result)
 		__atomic_store_n(&o->over, true, __ATOMIC_RELEASE);
 		torc__queue_grant_all(&o->waiters, 0, &granted);
 	} else if (o->waiters.first) {
-		o->runner = o->waiters.first->waiter->wait.fiber;
+		o->runner = o->waiters.first->waiter->fiber;
 		torc__granted_add(&granted, torc__queue_grant(&o->waiters, TURN));
 	}
 	torc__guard_leave(loop, &o->guard, owned);

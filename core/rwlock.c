@@ -37,7 +37,7 @@ static void settle(struct torc__queue *waiters, struct torc__granted *granted)
 {
 	struct torc_rwlock *l = torc__container_of(waiters, struct torc_rwlock, waiters);
 
-	while (waiters->first && take(l, waiters->first->waiter->wait.fiber, waiters->first->units))
+	while (waiters->first && take(l, waiters->first->waiter->fiber, waiters->first->units))
 		torc__granted_add(granted, torc__queue_grant(waiters, 0));
 }
 

@@ -181,7 +181,7 @@ int torc_select(struct torc_case *cases, size_t count, uint64_t deadline_ns)
 	enter(&s, loop);
 	r = do_one(&s, count ? loop->select_turn++ % count : 0, &wake);
 	if (r == -EAGAIN && deadline_ns) {
-		s.waiter.wait.fiber = f;
+		s.waiter.fiber = f;
 		s.waiter.granted = NULL;
 		queue_all(&s);
 	}

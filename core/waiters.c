@@ -3,16 +3,16 @@
 static void deliver_wake(struct torc__loop *loop, struct torc__mail *mail)
 {
 	(void)loop;
-	torc__ready(torc__container_of(mail, struct torc__waiter, mail)->wait.fiber);
+	torc__ready(torc__container_of(mail, struct torc__waiter, mail)->fiber);
 }
 
 void torc__wake_away(struct torc__loop *loop, struct torc__waiter *w, bool later)
 {
 	w->mail.deliver = deliver_wake;
 	if (later)
-		torc__loop_post_later(loop, w->wait.fiber->loop, &w->mail);
+		torc__loop_post_later(loop, w->fiber->loop, &w->mail);
 	else
-		torc__loop_post(w->wait.fiber->loop, &w->mail);
+		torc__loop_post(w->fiber->loop, &w->mail);
 }
 
 void torc__wake_granted(struct torc__loop *loop, struct torc__granted *granted)
@@ -48,7 +48,7 @@ struct torc__loop *torc__here(void)
 void torc__waiter_withdraw(struct torc__waiter *w,
 			   void (*settle)(struct torc__queue *queue, struct torc__granted *granted))
 {
-	struct torc__fiber *f = w->wait.fiber;
+	struct torc__fiber *f = w->fiber;
 	struct torc__loop *loop = f->loop;
 	TORC__GRANTED(granted);
 	bool owned = torc__guard_enter(loop, w->guard);

@@ -19,6 +19,8 @@
 
 struct torc__waiter {
 	struct torc__wait wait; /* first */
+	struct torc__fiber
+		*fiber; /* for those who hold the guard: the one in wait is written when it parks */
 	struct torc__mail mail;
 	struct torc__node node;
 	struct torc__guard *guard;
@@ -102,8 +104,8 @@ static inline void torc__wake_at(struct torc__loop *loop, struct torc__node *nod
 	if (!node)
 		return;
 	w = node->waiter;
-	if (torc__likely(w->wait.fiber->loop == loop))
-		torc__ready(w->wait.fiber);
+	if (torc__likely(w->fiber->loop == loop))
+		torc__ready(w->fiber);
 	else
 		torc__wake_away(loop, w, later);
 }
@@ -132,7 +134,7 @@ struct torc__loop *torc__here(void);
 static inline void torc__waiter_queue(struct torc__waiter *w, struct torc__fiber *f,
 				      struct torc__guard *guard, struct torc__queue *queue)
 {
-	w->wait.fiber = f;
+	w->fiber = f;
 	w->guard = guard;
 	w->queue = queue;
 	w->selecting = TORC__NOT_SELECTING;
@@ -143,7 +145,7 @@ static inline void torc__waiter_queue(struct torc__waiter *w, struct torc__fiber
 /* Wait until the node has been taken out; outside of the guard. Returns its result. */
 static inline int torc__waiter_park(struct torc__waiter *w, const struct torc__wait_kind *kind)
 {
-	torc__park(w->wait.fiber, &w->wait, kind);
+	torc__park(w->fiber, &w->wait, kind);
 	return w->node.result;
 }
 

@@ -8,7 +8,7 @@
 
 int main(int argc, char **argv)
 {
-	int seeds = argc > 1 ? atoi(argv[1]) : 100;
+	int seeds = argc > 1 ? atoi(argv[1]) : 30;
 	int first = argc > 2 ? atoi(argv[2]) : 1;
 
 	for (int i = 0; i < seeds; i++)
