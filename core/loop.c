@@ -230,15 +230,17 @@ static void run_turn_work(struct torc__loop *loop)
 	}
 }
 
-void torc__loop_deliver(struct torc__loop *loop)
+bool torc__loop_deliver(struct torc__loop *loop)
 {
 	struct torc__mail *mail = torc__mailbox_take(&loop->mailbox), *next;
+	bool any = mail;
 
 	for (; mail; mail = next) {
 		next = mail->next;
 		loop->stats.mails++;
 		mail->deliver(loop, mail);
 	}
+	return any;
 }
 
 static void fire_timers(struct torc__loop *loop)
@@ -285,6 +287,7 @@ static void sleep_in_ring(struct torc__loop *loop)
 	uint64_t now = loop->ring.kernel->now(&loop->ring);
 	uint64_t until = torc__timers_next(&loop->timers);
 
+	torc__load_publish(loop);
 	trim(loop);
 	if (loop->trim_ns < until)
 		until = loop->trim_ns;
@@ -357,6 +360,7 @@ static void poll_ring(struct torc__loop *loop)
 
 static void turn(struct torc__loop *loop)
 {
+	torc__load_publish(loop);
 	loop->budget = loop->run_count > TORC__TURN_MIN ? loop->run_count : TORC__TURN_MIN;
 	torc__fiber_run_all(loop);
 	run_turn_work(loop);

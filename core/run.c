@@ -79,7 +79,7 @@ static void cancel_first(struct torc__turn_work *work)
 
 	stop_ignoring(s);
 	pthread_sigmask(SIG_UNBLOCK, &s->set, NULL);
-	torc_task_cancel(s->first);
+	torc_task_cancel_with(s->first, s->info.ssi_signo == SIGINT ? "SIGINT" : "SIGTERM");
 }
 
 static int signals_open(struct signals *s, const struct torc_options *options)
@@ -126,11 +126,13 @@ struct root {
 	struct torc_task first;
 };
 
+#define SHUTDOWN "the runtime shuts down"
+
 static void cancel_root(struct torc__loop *loop, struct torc__mail *mail)
 {
 	(void)mail;
 	if (loop->root_group)
-		torc__scope_cancel(&loop->root_group->scope, -ECANCELED);
+		torc__scope_cancel(&loop->root_group->scope, -ECANCELED, SHUTDOWN);
 }
 
 static void stop_loop(struct torc__loop *loop, struct torc__mail *mail)
@@ -184,7 +186,7 @@ static int root_main(void *arg)
 			rt->loops[i]->cancel_mail.deliver = cancel_root;
 			torc__loop_post(rt->loops[i], &rt->loops[i]->cancel_mail);
 		}
-		torc_group_cancel(&root->group);
+		torc_group_cancel_with(&root->group, SHUTDOWN);
 	} else {
 		torc_sleep(TORC_NEVER); /* until cancel_root */
 	}
@@ -409,6 +411,21 @@ static int make_loops(struct torc__runtime *rt)
 	return 0;
 }
 
+/*
+ * What came after a loop had stopped: cancellations of what had ended, some to be passed on, and their echoes,
+ * whose records are to be freed.
+ */
+static void deliver_rest(struct torc__runtime *rt)
+{
+	bool any;
+
+	do {
+		any = false;
+		for (int i = 0; i < rt->loop_count; i++)
+			any |= torc__loop_deliver(rt->loops[i]);
+	} while (any);
+}
+
 static int run_all(struct torc__runtime *rt, struct signals *signals)
 {
 	cpu_set_t before;
@@ -420,9 +437,7 @@ static int run_all(struct torc__runtime *rt, struct signals *signals)
 	run_loop(rt->loops[0], signals);
 	for (int i = 1; i < started; i++)
 		pthread_join(rt->loops[i]->thread, NULL);
-	/* What came after a loop had stopped: echoes of cancellations, whose records are to be freed. */
-	for (int i = 0; i < rt->loop_count; i++)
-		torc__loop_deliver(rt->loops[i]);
+	deliver_rest(rt);
 	if (have_before)
 		(void)sched_setaffinity(0, sizeof(before), &before);
 	if (!rt->failure)

@@ -65,7 +65,6 @@ struct torc__fiber {
 	struct torc__wait *wait;
 	uint8_t state; /* enum torc__fiber_state */
 	bool keeps_fpenv;
-	int32_t cancel_status; /* for the work list of a cancellation */
 
 	/* The second cache line up to base.limit_ns, which a yield looks at; the third, what a park does. */
 	struct torc__stack stack;
@@ -81,16 +80,17 @@ struct torc__fiber {
 
 	const char *name;
 	const void *spawn_site;
-	struct torc__fiber *cancel_next;
-	struct torc__remote *remote; /* set: its group is on another loop */
+	struct torc__fiber *cancel_next; /* in the work list of a cancellation */
+	struct torc__remote *remote;     /* set: its group is on another loop */
 	struct torc__fpenv fpenv;
 	struct torc__sanitize sanitize;
 };
 
 _Static_assert(offsetof(struct torc__fiber, stack) == 64 &&
 		       offsetof(struct torc__fiber, base.limit_ns) < 128 &&
-		       offsetof(struct torc__fiber, sleep_until_ns) < 192,
-	       "a yield touches two cache lines of a record, a park three");
+		       offsetof(struct torc__fiber, sleep_until_ns) < 192 &&
+		       offsetof(struct torc__fiber, spawn_site) < 256,
+	       "a yield touches two cache lines of a record, a park three, a spawn four");
 
 /* The one place where a fiber's state changes. */
 static inline void torc__fiber_set_state(struct torc__fiber *f, enum torc__fiber_state to)
@@ -197,8 +197,11 @@ void torc__fiber_timeout(struct torc__fiber *f);
 /* Its function has returned: tell its group, or the loop whose group it is in. */
 void torc__group_child_ended(struct torc__fiber *f, int result);
 
-/* Cancel scope, with what its calls return from now on. */
-void torc__scope_cancel(struct torc_scope *scope, int status);
+/* Cancel scope, with what its calls return from now on, and why (a literal, not NULL). */
+void torc__scope_cancel(struct torc_scope *scope, int status, const char *reason);
+
+/* Why the status of a scope is not 0. */
+const char *torc__scope_why(const struct torc_scope *scope);
 
 /* A moment `ns` after another; TORC_NEVER when there is none. */
 static inline uint64_t torc__later(uint64_t moment, uint64_t ns)
@@ -226,6 +229,7 @@ static inline void torc__scope_push(struct torc__fiber *f, struct torc_scope *sc
 	scope->timer_ns = torc__earlier(deadline_ns, parent->timer_ns);
 	scope->status = shield ? 0 : parent->status;
 	scope->cause = 0;
+	scope->reason = NULL;
 	scope->shield = shield;
 	scope->is_group = false;
 	f->scope = scope;
@@ -238,11 +242,8 @@ static inline void torc__scope_pop(struct torc__fiber *f, struct torc_scope *sco
 	f->scope = scope->parent;
 }
 
-/* Cancel a child on another loop. */
-void torc__remote_cancel(struct torc__remote *remote, int status);
-
-/* Every fiber of a group gets `status`: put on a work list, see scope.c. */
+/* Every fiber of a group gets `status`: those of this loop are put on a work list, see scope.c. */
 struct torc__fiber *torc__group_cancel_children(struct torc_group *group, int status,
-						struct torc__fiber *list);
+						const char *reason, struct torc__fiber *list);
 
 #endif

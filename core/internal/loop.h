@@ -59,6 +59,13 @@ struct torc__local_slot {
 	void (*destroy)(void *data);
 };
 
+/* What other loops may read of a loop, to place a fiber: relaxed, as old as its latest turn. */
+struct torc__load {
+	_Alignas(64) unsigned ready; /* fibers when the turn began; 0 while it sleeps */
+	unsigned fibers;
+	unsigned coming; /* fibers on their way to be started there; counted by who sends them */
+};
+
 struct torc__loop {
 	/* the path of every switch */
 	struct torc__fiber *current;
@@ -110,6 +117,7 @@ struct torc__loop {
 	struct torc_stats stats;
 	pthread_t thread;
 	void *alt_stack;
+	struct torc__load load; /* a cache line of its own */
 };
 
 /*
@@ -143,6 +151,13 @@ void torc__loop_run(struct torc__loop *loop);
 /* A free submission entry; submits first when the queue is full. Not while completions are handed out. */
 struct io_uring_sqe *torc__loop_sqe(struct torc__loop *loop);
 
+/* Let other loops see how much there is to do here. */
+static inline void torc__load_publish(struct torc__loop *loop)
+{
+	__atomic_store_n(&loop->load.ready, (unsigned)loop->run_count, __ATOMIC_RELAXED);
+	__atomic_store_n(&loop->load.fibers, (unsigned)loop->fibers, __ATOMIC_RELAXED);
+}
+
 /* Do work at the end of the turn; once, however often it is asked for. */
 static inline void torc__turn_defer(struct torc__loop *loop, struct torc__turn_work *work)
 {
@@ -154,8 +169,8 @@ static inline void torc__turn_defer(struct torc__loop *loop, struct torc__turn_w
 	loop->work_tail = &work->next;
 }
 
-/* Hand out the messages that have come. */
-void torc__loop_deliver(struct torc__loop *loop);
+/* Hand out the messages that have come. Returns whether there were any. */
+bool torc__loop_deliver(struct torc__loop *loop);
 
 void torc__loop_stats(const struct torc__loop *loop, struct torc_stats *ret_stats);
 

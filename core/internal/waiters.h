@@ -18,9 +18,8 @@
 #include "core/internal/guard.h"
 
 struct torc__waiter {
-	struct torc__wait
-		wait; /* first. The fiber's loop's: written when it parks, outside of the guard */
-	struct torc__fiber *fiber; /* for whoever lets it go on */
+	struct torc__wait wait; /* first. Written when it parks, outside of the guard */
+	struct torc__fiber *fiber; /* for those who hold the guard */
 	struct torc__mail mail;
 	struct torc__node node;
 	struct torc__guard *guard;
