@@ -9,6 +9,7 @@
 #include <torc/core/api.h>
 #include <torc/core/fiber.h>
 #include <torc/core/group.h>
+#include <torc/core/local.h>
 #include <torc/core/op.h>
 #include <torc/core/run.h>
 #include <torc/core/scope.h>

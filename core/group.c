@@ -27,6 +27,7 @@ struct torc__remote {
 	void *arg;
 	const char *name;
 	const void *spawn_site;
+	struct torc__locals *locals; /* what the child inherits; its from its start on */
 	unsigned class_index;
 	int32_t result;
 	int32_t cancel_status; /* home's: what was sent, 0: nothing */
@@ -172,9 +173,11 @@ static void start_remote(struct torc__loop *away, struct torc__mail *mail)
 	struct torc__fiber *f = torc__fiber_create(away, r->class_index, r->fn, r->arg, &error);
 
 	if (!f) {
+		torc__locals_drop(r->locals);
 		report_end(r, error, false);
 		return;
 	}
+	f->locals = r->locals;
 	f->name = r->name;
 	f->spawn_site = r->spawn_site;
 	f->remote = r;
@@ -223,6 +226,10 @@ static int spawn_away(struct torc_group *g, const struct torc_spawn_options *o,
 	r = calloc(1, sizeof(*r));
 	if (!r)
 		return -ENOMEM;
+	if (home->current && torc__locals_copy(home->current->locals, &r->locals)) {
+		free(r);
+		return -ENOMEM;
+	}
 	r->home = home;
 	r->away = home->runtime->loops[o->loop - 1];
 	r->group = g;
