@@ -10,6 +10,7 @@
 #include <torc/core/defer.h>
 #include <torc/core/fiber.h>
 #include <torc/core/group.h>
+#include <torc/core/interval.h>
 #include <torc/core/local.h>
 #include <torc/core/op.h>
 #include <torc/core/run.h>
