@@ -8,9 +8,12 @@
 
 #include <torc/core/api.h>
 #include <torc/core/chan.h>
+#include <torc/core/defer.h>
 #include <torc/core/fiber.h>
 #include <torc/core/gather.h>
 #include <torc/core/group.h>
+#include <torc/core/interval.h>
+#include <torc/core/local.h>
 #include <torc/core/op.h>
 #include <torc/core/run.h>
 #include <torc/core/scope.h>

@@ -54,8 +54,11 @@ struct torc__fiber *torc__fiber_create(struct torc__loop *loop, unsigned class_i
 	f->group = NULL;
 	f->sibling = NULL;
 	f->sibling_link = NULL;
-	f->task = NULL;
-	f->remote = NULL;
+	f->task = NULL; /* and remote */
+	/* Whoever spawns, not the group's owner. There is no such fiber in mail from another loop. */
+	f->locals = loop->current && loop->current->locals
+			    ? torc__locals_share(loop->current->locals)
+			    : NULL;
 	f->fn = fn;
 	f->arg = arg;
 	f->timer.at_ns = TORC_NEVER;
@@ -188,6 +191,8 @@ _Noreturn void torc__fiber_main(struct torc__context *context)
 	check_canary(f);
 	torc__timer_clear(&loop->timers, &f->timer);
 	torc__fiber_set_state(f, TORC__ENDED);
+	if (torc__unlikely(f->locals != NULL))
+		torc__locals_end(f);
 	torc__group_child_ended(f, result);
 	leave_for_good(loop, f);
 }

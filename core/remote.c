@@ -61,7 +61,8 @@ struct torc__remote {
 	/* Away's; from the start there on, of the loop where the fiber starts. */
 	struct torc__mail start_mail;
 	const char *name;
-	struct torc__fiber *fiber; /* NULL before it starts and after it ends */
+	struct torc__locals *locals; /* what the child inherits; the child's from its start on */
+	struct torc__fiber *fiber;   /* NULL before it starts and after it ends */
 	struct torc__loop *passed_to;
 	int32_t result;
 	bool echo;    /* result is that of a cancellation */
@@ -180,6 +181,8 @@ static int start(struct torc__remote *r, struct torc__loop *loop)
 
 	if (!f)
 		return error;
+	if (r->locals)
+		f->locals = r->locals; /* else it has what its spawner has, which is here */
 	f->name = r->name;
 	f->spawn_site = r->spawn_site;
 	f->remote = r;
@@ -208,8 +211,10 @@ static void deliver_start(struct torc__loop *loop, struct torc__mail *mail)
 		return;
 	}
 	error = start(r, loop);
-	if (error)
+	if (error) {
+		torc__locals_drop(r->locals);
 		report_end(r, error, false);
+	}
 	torc__load_publish(loop);
 }
 
@@ -287,5 +292,9 @@ int torc__remote_spawn(struct torc_group *g, const struct torc_spawn_options *o,
 	r->arg = arg;
 	r->spawn_site = site;
 	r->class_index = class_index;
+	if (away != from && from->current && torc__locals_copy(from->current->locals, &r->locals)) {
+		free(r);
+		return -ENOMEM;
+	}
 	return launch(r, from);
 }

@@ -28,6 +28,7 @@
 #include <torc/core/group.h>
 #include <torc/core/scope.h>
 
+#include "core/internal/local.h"
 #include "core/internal/loop.h"
 #include "core/internal/sanitize.h"
 #include "core/internal/stack.h"
@@ -74,14 +75,19 @@ struct torc__fiber {
 
 	struct torc_group *group; /* NULL: child of another loop's group, or the loop's root */
 	struct torc__fiber *sibling, **sibling_link;
-	struct torc_task *task;
+	union {
+		struct torc_task *task;      /* of a child in `group`; or NULL */
+		struct torc__remote *remote; /* without `group`: of a child in another loop's */
+	};
 	torc_fn *fn;
 	void *arg;
 
 	const char *name;
 	const void *spawn_site;
+	struct torc__locals *locals; /* fiber-local values, or NULL */
+
+	/* The fifth, which neither a spawn nor an end looks at. */
 	struct torc__fiber *cancel_next; /* in the work list of a cancellation */
-	struct torc__remote *remote;     /* set: its group is on another loop */
 	struct torc__fpenv fpenv;
 	struct torc__sanitize sanitize;
 };
@@ -89,7 +95,7 @@ struct torc__fiber {
 _Static_assert(offsetof(struct torc__fiber, stack) == 64 &&
 		       offsetof(struct torc__fiber, base.limit_ns) < 128 &&
 		       offsetof(struct torc__fiber, sleep_until_ns) < 192 &&
-		       offsetof(struct torc__fiber, spawn_site) < 256,
+		       offsetof(struct torc__fiber, locals) < 256,
 	       "a yield touches two cache lines of a record, a park three, a spawn four");
 
 /* The one place where a fiber's state changes. */
@@ -103,7 +109,9 @@ static inline void torc__fiber_set_state(struct torc__fiber *f, enum torc__fiber
 		[TORC__ENDED] = 1 << TORC__RUNNING,
 	};
 
-	torc__check(legal[to] >> f->state & 1, "illegal change of a fiber's state");
+	torc__check(legal[to] >> f->state & 1,
+		    f->state == TORC__ENDED ? "a destructor of a fiber-local value suspends"
+					    : "illegal change of a fiber's state");
 	f->state = (uint8_t)to;
 }
 

@@ -18,7 +18,7 @@
 #include "core/internal/guard.h"
 
 struct torc__waiter {
-	struct torc__wait wait; /* first. Written when it parks, outside of the guard */
+	struct torc__wait wait;    /* first. Written when it parks, outside of the guard */
 	struct torc__fiber *fiber; /* for those who hold the guard */
 	struct torc__mail mail;
 	struct torc__node node;
