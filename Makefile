@@ -146,7 +146,7 @@ endif
 # ---- Targets --------------------------------------------------------------------------------------------
 
 .PHONY: all lib programs tests test unit stress system check check-style check-layers format fuzz cross \
-	bench serve install clean help deps deps-ci FORCE
+	bench bench-peers serve install clean help deps deps-ci FORCE
 
 all: lib programs
 
@@ -194,6 +194,10 @@ bench: programs
 	$(Q)$(B)/bin/torc-bench all
 	$(Q)bench/compare --bin $(B)/bin --rounds 5 --seconds 5 all
 
+# The same small programs in Go and with boost.fiber, side by side.
+bench-peers: programs
+	$(Q)bench/peers/run --build $(B)
+
 # In a terminal the server becomes the foreground job, so that ^C reaches it and not make too: make would die
 # of the signal where the server drains and exits 0.  Should make be killed, the server gets a SIGTERM.
 serve: $(B)/bin/torc-httpd
@@ -205,7 +209,8 @@ goals_match = $(filter $(1),$(MAKECMDGOALS))
 DEPS := build \
 	$(if $(call goals_match,test tests unit stress system check bench),test) \
 	$(if $(call goals_match,check-style format),style) \
-	$(if $(call goals_match,fuzz cross),ci)
+	$(if $(call goals_match,fuzz cross),ci) \
+	$(if $(call goals_match,bench-peers),peers)
 
 deps:
 	$(Q)tests/check/deps $(DEPS)
@@ -232,6 +237,7 @@ help:
 #?   fuzz          build the fuzz targets with clang, run each for FUZZ_SECONDS
 #?   cross         run tests/cross on an emulated AArch64
 #?   bench         measure: micro benchmarks, then the servers beside hand-written io_uring loops
+#?   bench-peers   measure torc, Go and boost.fiber side by side, on one core and on two
 #?   deps          install the Debian packages that the other targets on the command line need
 #?   deps-ci       install all packages that .ci/run needs
 #?   install       headers, libraries, pkg-config file and programs, to DESTDIR/PREFIX
