@@ -23,11 +23,17 @@ struct micro {
 };
 
 extern const struct micro micro_switch, micro_yield, micro_spawn, micro_sleep, micro_scope,
-	micro_cross_loop, micro_memory, micro_http_parse, micro_op, micro_chan, micro_select,
-	micro_mutex, micro_cross, micro_local, micro_timeout;
+	micro_cross, micro_memory, micro_http_parse, micro_op, micro_chan, micro_select,
+	micro_mutex, micro_local, micro_timeout;
 
 /* Print one result of the bench that runs. @target: the value that is to be reached, less is better. */
 void micro_report(const char *metric, double value, const char *unit, double target);
+
+/* The same of a rate: more is better. */
+void micro_report_rate(const char *metric, double value, const char *unit, double target);
+
+/* Rows about channels to a loop (as in torc_spawn_options): in a fiber, for the bench `cross`. */
+int micro_chan_cross(int loop);
 
 typedef double micro_fn(void *arg);
 

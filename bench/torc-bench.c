@@ -11,9 +11,9 @@
 #include "bench/micro.h"
 
 static const struct micro *const micros[] = {
-	&micro_switch, &micro_yield,  &micro_spawn,      &micro_sleep, &micro_scope,
-	&micro_chan,   &micro_select, &micro_mutex,      &micro_op,    &micro_cross_loop,
-	&micro_cross,  &micro_memory, &micro_http_parse, &micro_local, &micro_timeout,
+	&micro_switch, &micro_yield,      &micro_spawn, &micro_sleep,   &micro_scope,
+	&micro_chan,   &micro_select,     &micro_mutex, &micro_op,      &micro_cross,
+	&micro_memory, &micro_http_parse, &micro_local, &micro_timeout,
 };
 
 #define MICRO_COUNT (sizeof(micros) / sizeof(micros[0]))
@@ -37,21 +37,31 @@ static void report_json(const char *metric, double value, const char *unit)
 	printf(",\"unit\":\"%s\"}\n", unit);
 }
 
-static void report_row(const char *metric, double value, const char *unit, double target)
+static void report_row(const char *metric, double value, const char *unit, double target, bool met)
 {
 	printf("%-12s %-38s %10.*f %-6s", running, metric, value < 100 ? 2 : 0, value, unit);
 	if (!isnan(target))
-		printf(" %8.*f  %s", target < 10 ? 1 : 0, target, value <= target ? "ok" : "over");
+		printf(" %8.*f  %s", target < 10 ? 1 : 0, target, met ? "ok" : "missed");
 	putchar('\n');
 }
 
-void micro_report(const char *metric, double value, const char *unit, double target)
+static void report(const char *metric, double value, const char *unit, double target, bool met)
 {
 	if (as_json)
 		report_json(metric, value, unit);
 	else
-		report_row(metric, value, unit, target);
+		report_row(metric, value, unit, target, met);
 	fflush(stdout);
+}
+
+void micro_report(const char *metric, double value, const char *unit, double target)
+{
+	report(metric, value, unit, target, value <= target);
+}
+
+void micro_report_rate(const char *metric, double value, const char *unit, double target)
+{
+	report(metric, value, unit, target, value >= target);
 }
 
 static int compare(const void *a, const void *b)
