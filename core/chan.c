@@ -40,8 +40,9 @@ int torc_chan_init_with(struct torc_chan *c, const struct torc_chan_options *o)
 	/* A heap of priorities has one more, to hold the item that is being moved. */
 	if (__builtin_add_overflow(bytes, o->item_bytes, &bytes))
 		return -EINVAL;
-	if (o->capacity && o->item_bytes) {
-		items = malloc(bytes);
+	/* Also for items of no size: offsets are added to it, which NULL does not allow. */
+	if (o->capacity) {
+		items = malloc(bytes ? bytes : 1);
 		if (!items)
 			return -ENOMEM;
 	}

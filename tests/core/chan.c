@@ -696,7 +696,7 @@ static int use_the_largest(void *arg)
 	struct torc_chan c;
 
 	(void)arg;
-	/* Items of no size take no memory. */
+	/* Items of no size take no memory to speak of. */
 	check_eq(torc_chan_init(&c, 0, UINT32_MAX), 0);
 	for (int i = 0; i < 1000; i++)
 		check_eq(torc_chan_send(&c, NULL), 0);
