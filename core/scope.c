@@ -37,16 +37,20 @@ static void derive_inward(struct torc_scope *outermost)
 }
 
 /* A timeout of 0 has passed already, whatever the loop's clock says; one that never ends needs no clock. */
-static uint64_t deadline_of(uint64_t timeout_ns)
+static inline uint64_t deadline_of(struct torc__fiber *f, uint64_t timeout_ns)
 {
+	struct torc__ring *ring = &f->loop->ring;
+
 	if (!timeout_ns || timeout_ns == TORC_NEVER)
 		return timeout_ns;
-	return torc__later(torc_now_ns(), timeout_ns);
+	return torc__later(ring->kernel->now(ring), timeout_ns);
 }
 
 void torc_scope_enter(struct torc_scope *scope, uint64_t timeout_ns)
 {
-	torc__scope_push(torc__self(), scope, deadline_of(timeout_ns), false);
+	struct torc__fiber *f = torc__self();
+
+	torc__scope_push(f, scope, deadline_of(f, timeout_ns), false);
 }
 
 void torc_scope_enter_until(struct torc_scope *scope, uint64_t deadline_ns)
@@ -56,7 +60,9 @@ void torc_scope_enter_until(struct torc_scope *scope, uint64_t deadline_ns)
 
 void torc_scope_enter_shield(struct torc_scope *scope, uint64_t timeout_ns)
 {
-	torc__scope_push(torc__self(), scope, deadline_of(timeout_ns), true);
+	struct torc__fiber *f = torc__self();
+
+	torc__scope_push(f, scope, deadline_of(f, timeout_ns), true);
 }
 
 int torc_scope_leave(struct torc_scope *scope)
