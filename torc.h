@@ -7,6 +7,7 @@
 #define TORC_H
 
 #include <torc/core/api.h>
+#include <torc/core/dump.h>
 #include <torc/core/fiber.h>
 #include <torc/core/group.h>
 #include <torc/core/op.h>

@@ -212,6 +212,19 @@ void torc__remote_cancel(struct torc__remote *r, int status)
 	torc__loop_post(r->away, &r->cancel_mail);
 }
 
+void torc__remote_look(const struct torc__remote *r, struct torc__remote_view *ret_view)
+{
+	*ret_view = (struct torc__remote_view){
+		.next = r->next,
+		.group = r->group,
+		.away = r->away,
+		.fiber = r->fiber,
+		.fn = r->fn,
+		.name = r->name,
+		.spawn_site = r->spawn_site,
+	};
+}
+
 static int spawn_away(struct torc_group *g, const struct torc_spawn_options *o,
 		      unsigned class_index, torc_fn *fn, void *arg, const void *site)
 {
@@ -314,8 +327,18 @@ void torc_group_cancel(struct torc_group *g)
 	torc_scope_cancel(&g->scope);
 }
 
+/* The innermost scope of a fiber that waits for a group is that group. */
+static void describe_group(const struct torc__wait *wait, struct torc__message *m)
+{
+	const struct torc_group *g = (const struct torc_group *)wait->fiber->scope;
+
+	torc__message_text(m, " of ");
+	torc__message_number(m, g->live, 10);
+	torc__message_text(m, g->live == 1 ? " fiber" : " fibers");
+}
+
 /* Not cut short by a cancellation: that reaches the children, and their end ends the wait. */
-static const struct torc__wait_kind group_kind = { "group", NULL };
+static const struct torc__wait_kind group_kind = { "group", NULL, describe_group };
 
 int torc_group_wait(struct torc_group *g)
 {
@@ -354,7 +377,18 @@ static void cancel_join(struct torc__wait *wait)
 	torc__ready(wait->fiber);
 }
 
-static const struct torc__wait_kind join_kind = { "join", cancel_join };
+static void describe_join(const struct torc__wait *wait, struct torc__message *m)
+{
+	const struct torc_task *task = ((const struct join_wait *)wait)->task;
+	const char *name = task->fiber    ? task->fiber->name
+			   : task->remote ? task->remote->name
+					  : NULL;
+
+	torc__message_text(m, " of fiber ");
+	torc__message_text(m, name ? name : "(unnamed)");
+}
+
+static const struct torc__wait_kind join_kind = { "join", cancel_join, describe_join };
 
 int torc_task_join(struct torc_task *task)
 {
