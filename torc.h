@@ -9,6 +9,7 @@
 #include <torc/core/api.h>
 #include <torc/core/chan.h>
 #include <torc/core/defer.h>
+#include <torc/core/dump.h>
 #include <torc/core/fiber.h>
 #include <torc/core/gather.h>
 #include <torc/core/group.h>

@@ -204,6 +204,7 @@ void torc__park(struct torc__fiber *f, struct torc__wait *wait, const struct tor
 	check_canary(f);
 	wait->kind = kind;
 	wait->fiber = f;
+	wait->since_ns = loop->now_ns;
 	f->wait = wait;
 	if (f->scope->timer_ns < f->timer.at_ns)
 		torc__timer_set(&loop->timers, &f->timer, f->scope->timer_ns);
@@ -224,6 +225,11 @@ void torc__slot_cancel(struct torc__wait *wait)
 	*w->slot = NULL;
 	w->status = wait->fiber->scope->status;
 	torc__ready(wait->fiber);
+}
+
+struct torc__wait **torc__slot_of(const struct torc__wait *wait)
+{
+	return ((const struct slot_wait *)wait)->slot;
 }
 
 int torc__slot_wait(struct torc__wait **slot, const struct torc__wait_kind *kind)
@@ -258,7 +264,20 @@ static void cancel_sleep(struct torc__wait *wait)
 	torc__ready(wait->fiber);
 }
 
-static const struct torc__wait_kind sleep_kind = { "sleep", cancel_sleep };
+static void describe_sleep(const struct torc__wait *wait, struct torc__message *m)
+{
+	uint64_t until = wait->fiber->sleep_until_ns, now = torc_now_ns();
+
+	if (until == TORC_NEVER) {
+		torc__message_text(m, " until cancelled");
+		return;
+	}
+	torc__message_text(m, ", ");
+	torc__message_duration(m, until > now ? until - now : 0);
+	torc__message_text(m, " left");
+}
+
+static const struct torc__wait_kind sleep_kind = { "sleep", cancel_sleep, describe_sleep };
 
 int torc_sleep_until(uint64_t moment_ns)
 {
@@ -273,7 +292,10 @@ int torc_sleep_until(uint64_t moment_ns)
 	f->sleep_until_ns = moment_ns;
 	if (moment_ns < f->timer.at_ns)
 		torc__timer_set(&f->loop->timers, &f->timer, moment_ns);
+	/* Who sleeps for ever waits for something from outside, such as a signal: no deadlock. */
+	f->loop->in_flight += moment_ns == TORC_NEVER;
 	torc__park(f, &wait.wait, &sleep_kind);
+	f->loop->in_flight -= f->sleep_until_ns == TORC_NEVER;
 	return wait.result;
 }
 

@@ -247,8 +247,18 @@ void torc_group_cancel(struct torc_group *g)
 
 /* --- wait --- */
 
+/* The innermost scope of a fiber that waits for a group is that group. */
+static void describe_group(const struct torc__wait *wait, struct torc__message *m)
+{
+	const struct torc_group *g = (const struct torc_group *)wait->fiber->scope;
+
+	torc__message_text(m, " of ");
+	torc__message_number(m, g->live, 10);
+	torc__message_text(m, g->live == 1 ? " fiber" : " fibers");
+}
+
 /* Not cut short by a cancellation: that reaches the children, and their end ends the wait. */
-static const struct torc__wait_kind group_kind = { .name = "group" };
+static const struct torc__wait_kind group_kind = { .name = "group", .describe = describe_group };
 
 static inline void wait_for_children(struct torc_group *g, struct torc__fiber *f)
 {

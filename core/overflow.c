@@ -1,10 +1,10 @@
 #include "core/internal/overflow.h"
 
-#include <dlfcn.h>
 #include <signal.h>
 #include <stdlib.h>
 
 #include "core/internal/fiber.h"
+#include "core/internal/symbols.h"
 #include "core/internal/trap.h"
 
 #define ALT_STACK_BYTES 32768
@@ -16,20 +16,6 @@ static bool in_guard(const struct torc__fiber *f, const char *address)
 	return address < f->stack.bottom && address >= f->stack.bottom - TORC__GUARD_BYTES;
 }
 
-/* "name+0x12", or "file+0x1234" for addr2line where the name is not exported. The process ends anyway. */
-static void put_place(struct torc__message *m, const void *address)
-{
-	Dl_info info;
-	const char *base = NULL;
-
-	if (dladdr(address, &info)) {
-		torc__message_text(m, info.dli_sname ? info.dli_sname : info.dli_fname);
-		torc__message_text(m, "+");
-		base = info.dli_sname ? info.dli_saddr : info.dli_fbase;
-	}
-	torc__message_number(m, (unsigned long long)((const char *)address - base), 16);
-}
-
 static void report(const struct torc__fiber *f)
 {
 	struct torc__message m = { .len = 0 };
@@ -37,9 +23,9 @@ static void report(const struct torc__fiber *f)
 	torc__message_text(&m, "torc: stack overflow in fiber ");
 	torc__message_text(&m, f->name ? f->name : "(unnamed)");
 	torc__message_text(&m, ", entry function ");
-	put_place(&m, (const void *)(uintptr_t)f->fn);
+	torc__symbols_put_last(&m, (const void *)(uintptr_t)f->fn);
 	torc__message_text(&m, ", spawned from ");
-	put_place(&m, f->spawn_site);
+	torc__symbols_put_last(&m, torc__call_site(f->spawn_site));
 	torc__message_text(&m, ", stack of ");
 	torc__message_number(&m, torc__stack_bytes(&f->stack), 10);
 	torc__message_text(&m, " bytes; give it more with stack_bytes\n");

@@ -156,6 +156,19 @@ void torc__remote_cancel_all(struct torc__remote *r, int status, const char *rea
 		torc__remote_cancel(r, status, reason);
 }
 
+void torc__remote_look(const struct torc__remote *r, struct torc__remote_view *ret_view)
+{
+	*ret_view = (struct torc__remote_view){
+		.next = r->next,
+		.group = r->group,
+		.away = r->passed_to ? r->passed_to : r->away,
+		.fiber = r->fiber,
+		.fn = r->fn,
+		.name = r->name,
+		.spawn_site = r->spawn_site,
+	};
+}
+
 /* --- where the fiber is --- */
 
 static void report_end(struct torc__remote *r, int result, bool echo)

@@ -62,7 +62,24 @@ static void cancel_join(struct torc__wait *wait)
 	torc__ready(wait->fiber);
 }
 
-static const struct torc__wait_kind join_kind = { .name = "join", .cancel = cancel_join };
+static void describe_join(const struct torc__wait *wait, struct torc__message *m)
+{
+	const struct torc_task *task = ((const struct join_wait *)wait)->task;
+	struct torc__remote_view remote = { .name = NULL };
+
+	if (task->remote)
+		torc__remote_look(task->remote, &remote);
+	torc__message_text(m, " of fiber ");
+	torc__message_text(m, task->fiber && task->fiber->name ? task->fiber->name
+			      : remote.name                    ? remote.name
+							       : "(unnamed)");
+}
+
+static const struct torc__wait_kind join_kind = {
+	.name = "join",
+	.cancel = cancel_join,
+	.describe = describe_join,
+};
 
 int torc_task_join(struct torc_task *task)
 {

@@ -50,12 +50,19 @@ struct torc__wait_kind {
 	const char *name;
 	/* Ask for an early end because the fiber's scope was cancelled; NULL: it cannot be cut short. */
 	void (*cancel)(struct torc__wait *wait);
+	/*
+	 * For the dump (core/dump.h): add to the name, which is in the message, what sets this wait apart, such
+	 * as " of fd 7"; NULL: the name says it all. The fiber's loop stands still meanwhile, and it runs on
+	 * whichever thread dumps: it may read what belongs to that loop, and must not write or wait.
+	 */
+	void (*describe)(const struct torc__wait *wait, struct torc__message *m);
 };
 
 struct torc__wait {
 	const struct torc__wait_kind *kind;
 	struct torc__fiber *fiber;
 	struct torc__wait *next; /* in the list of what is waited for */
+	uint64_t since_ns;       /* the turn in which it was parked */
 };
 
 struct torc__fiber {
@@ -188,6 +195,9 @@ void torc__park(struct torc__fiber *f, struct torc__wait *wait, const struct tor
 int torc__slot_wait(struct torc__wait **slot, const struct torc__wait_kind *kind);
 void torc__slot_cancel(struct torc__wait *wait);
 
+/* For describe: the slot that a wait of torc__slot_wait is in. */
+struct torc__wait **torc__slot_of(const struct torc__wait *wait);
+
 /* Wake the one that waits, if any. */
 static inline void torc__slot_wake(struct torc__wait **slot)
 {
@@ -249,6 +259,19 @@ static inline void torc__scope_pop(struct torc__fiber *f, struct torc_scope *sco
 		    "a scope is left by another fiber, or not in the reverse order of entering");
 	f->scope = scope->parent;
 }
+
+/* What the dump sees of a child on another loop; the rest of the record is remote.c's. */
+struct torc__remote_view {
+	struct torc__remote *next; /* in the group */
+	struct torc_group *group;
+	struct torc__loop *away;
+	struct torc__fiber *fiber; /* NULL: before it starts and after it has ended; away's */
+	torc_fn *fn;
+	const char *name;
+	const void *spawn_site;
+};
+
+void torc__remote_look(const struct torc__remote *remote, struct torc__remote_view *ret_view);
 
 /* Every fiber of a group gets `status`: those of this loop are put on a work list, see scope.c. */
 struct torc__fiber *torc__group_cancel_children(struct torc_group *group, int status,

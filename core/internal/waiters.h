@@ -148,6 +148,9 @@ static inline int torc__waiter_park(struct torc__waiter *w, const struct torc__w
 	return w->node.result;
 }
 
+/* The usual `describe` of a kind: where the object is. */
+void torc__waiter_describe(const struct torc__wait *wait, struct torc__message *m);
+
 /*
  * The usual `cancel` of a kind: take the node out, if it is still in, and go on with the scope's status.
  * torc__waiter_withdraw is for those whose queue has to be looked at again when somebody has left it: called
