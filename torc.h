@@ -7,7 +7,9 @@
 #define TORC_H
 
 #include <torc/core/api.h>
+#include <torc/core/context.h>
 #include <torc/core/fiber.h>
+#include <torc/core/gen.h>
 #include <torc/core/group.h>
 #include <torc/core/op.h>
 #include <torc/core/run.h>

@@ -12,7 +12,7 @@
 
 static const struct micro *const micros[] = {
 	&micro_switch, &micro_yield,      &micro_spawn,  &micro_sleep,      &micro_scope,
-	&micro_op,     &micro_cross_loop, &micro_memory, &micro_http_parse,
+	&micro_op,     &micro_cross_loop, &micro_memory, &micro_http_parse, &micro_gen,
 };
 
 #define MICRO_COUNT (sizeof(micros) / sizeof(micros[0]))
