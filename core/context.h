@@ -21,10 +21,10 @@
  * address is found from the frame pointer alone at each instruction here. Before the frame pointer is exchanged a
  * backtrace is the old stack's; after, the new one's, under the name of the function that switched.
  *
- * Static variables. To a compiler the switch is an access to all memory, but gcc sees that only where it looks:
- * it takes a static variable whose address nobody has for untouched by a call of a function of the same file
- * that contains a switch and calls nothing unknown. Each use of torc__switch has such a call beside it,
- * on its slow path.
+ * Static variables. To a compiler the switch is an access to all memory, but gcc forgets that when it looks up which
+ * static variables a call can change: one whose address nobody has seemed untouched by a call of a function of the same
+ * file that did nothing but switch (gcc 12, from -O1 on). Two things make it see otherwise: each use of torc__switch has
+ * a call of an unknown function beside it, for the slow path, and asking for the frame's address counts as one.
  *
  * torc__switch returns what the one that switched back named as its target: the caller's `from`, in a register. Who
  * finds its structure through that need not wait for its stack pointer, and then for what it had kept in its frame.
@@ -89,14 +89,14 @@ TORC__INLINE const struct torc__context *torc__switch(struct torc__context *from
 #define TORC__CLOBBER_SVE
 #endif
 
-/* x18 is the platform's register: neither saved nor overwritten. */
+/* x18 is the platform's register elsewhere; on Linux it is a temporary one, in which compilers do keep values. */
 TORC__INLINE const struct torc__context *torc__switch(struct torc__context *from,
 						      const struct torc__context *to)
 {
+	__asm__ volatile("" : : "r"(__builtin_frame_address(0)));
 	register struct torc__context *x0 __asm__("x0") = from;
 	register const struct torc__context *x1 __asm__("x1") = to;
 
-	__asm__ volatile("" : : "r"(__builtin_frame_address(0)));
 	__asm__ volatile("adr	x9, 1f\n\t"
 			 "mov	x10, sp\n\t"
 			 "stp	x10, x29, [x0]\n\t"
@@ -109,11 +109,11 @@ TORC__INLINE const struct torc__context *torc__switch(struct torc__context *from
 			 : "+r"(x0), "+r"(x1)
 			 :
 			 : "x2", "x3", "x4", "x5", "x6", "x7", "x8", "x9", "x10", "x11", "x12",
-			   "x13", "x14", "x15", "x16", "x17", "x19", "x20", "x21", "x22", "x23",
-			   "x24", "x25", "x26", "x27", "x28", "x30", "cc", "memory", "v0", "v1",
-			   "v2", "v3", "v4", "v5", "v6", "v7", "v8", "v9", "v10", "v11", "v12",
-			   "v13", "v14", "v15", "v16", "v17", "v18", "v19", "v20", "v21", "v22",
-			   "v23", "v24", "v25", "v26", "v27", "v28", "v29", "v30",
+			   "x13", "x14", "x15", "x16", "x17", "x18", "x19", "x20", "x21", "x22",
+			   "x23", "x24", "x25", "x26", "x27", "x28", "x30", "cc", "memory", "v0",
+			   "v1", "v2", "v3", "v4", "v5", "v6", "v7", "v8", "v9", "v10", "v11",
+			   "v12", "v13", "v14", "v15", "v16", "v17", "v18", "v19", "v20", "v21",
+			   "v22", "v23", "v24", "v25", "v26", "v27", "v28", "v29", "v30",
 			   "v31" TORC__CLOBBER_SVE);
 	return x1;
 }

@@ -33,6 +33,19 @@
 /* Free stacks kept, in bytes: nobody else gives any back, for there is no loop to do it in time. */
 #define WARM_MOST ((size_t)16 << 20)
 
+/*
+ * Not to be looked into by link-time optimisation: as a function that nothing is known of, it makes gcc believe that
+ * static variables change over a resume and a yield (core/context.h).
+ */
+#if defined(__has_attribute)
+#if __has_attribute(noipa)
+#define OPAQUE __attribute__((noipa))
+#endif
+#endif
+#ifndef OPAQUE
+#define OPAQUE __attribute__((noinline))
+#endif
+
 #if defined(TORC__ASAN) || defined(TORC__TSAN)
 #define SANITIZED     1
 #define DEFAULT_BYTES (4 * TORC_GEN_STACK_BYTES) /* frames are larger */
@@ -317,7 +330,7 @@ static void check_runs_here(const struct torc_gen *g)
 		trap(g, "a yield outside of the generator's body");
 }
 
-int torc_gen_suspend(struct torc_gen *g, void *value, void **ret_sent)
+OPAQUE int torc_gen_suspend(struct torc_gen *g, void *value, void **ret_sent)
 {
 	check_runs_here(g);
 	return suspend(g, value, ret_sent);
@@ -418,7 +431,7 @@ static int run_chain(struct torc_gen *g, int error, void *sent, void **ret_value
 	return r;
 }
 
-int torc_gen_resume(struct torc_gen *g, int error, void *sent, void **ret_value)
+OPAQUE int torc_gen_resume(struct torc_gen *g, int error, void *sent, void **ret_value)
 {
 	int r;
 
@@ -434,7 +447,7 @@ int torc_gen_resume(struct torc_gen *g, int error, void *sent, void **ret_value)
 }
 
 /* Back from a switch in line: the body has ended, or is linked. */
-int torc_gen_resumed(struct torc_gen *g, void **ret_value)
+OPAQUE int torc_gen_resumed(struct torc_gen *g, void **ret_value)
 {
 	if (own_state(g) == TORC_GEN_CLOSED)
 		return g->status;

@@ -124,7 +124,7 @@ struct torc_gen {
 /*
  * torc_gen_create - make a generator whose body is fn(g, arg). The body does not run before it is first resumed.
  *
- * One allocation, its stack, of which two pages are touched. Some 16 MiB of free stacks are kept for the next ones.
+ * One allocation, its stack, of which one page is touched at first. Some 16 MiB of free stacks are kept for the next ones.
  *
  *   @arg      borrowed
  *   @options  may be NULL
