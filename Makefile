@@ -131,7 +131,7 @@ STRESS_TESTS := $(call test_programs,$(STRESS_SRC))
 CROSS_TESTS := $(call test_programs,$(CROSS_SRC))
 FUZZ_TESTS := $(call test_programs,$(FUZZ_SRC))
 SYSTEM_TESTS := $(sort $(shell find tests/system -maxdepth 1 -type f -executable 2>/dev/null))
-CHECKS := $(addprefix tests/check/,layers headers exports readme)
+CHECKS := $(addprefix tests/check/,layers headers exports inline readme)
 
 # Criterion does not start under TSan, so that variant is for the plain stress programs; the other sanitizers
 # are for the unit tests; what tests files and programs from outside is for the release variant.
@@ -348,11 +348,12 @@ $(foreach s,$(FUZZ_SRC),$(eval $(call test_program,$(s),-fsanitize=fuzzer)))
 # for the other architecture, so this stays below the ring.
 CROSS_CC ?= aarch64-linux-gnu-gcc
 CROSS_ASM := $(wildcard core/*.S core/internal/*.S)
+CROSS_SEEN := $(wildcard core/*.[ch] core/internal/*.h tests/check/*.c)
 
-$(CROSS_TESTS): $(B)/tests/cross-%: tests/cross/%.c $(CROSS_ASM) $(B)/flags
+$(CROSS_TESTS): $(B)/tests/cross-%: tests/cross/%.c $(CROSS_ASM) $(CROSS_SEEN) $(B)/flags
 	@mkdir -p $(@D)
 	$(call say,CROSS,$<)
-	$(Q)$(CROSS_CC) $(CPPFLAGS) $(CFLAGS) -static -MMD -MP -o $@ $< $(CROSS_ASM)
+	$(Q)$(CROSS_CC) $(CPPFLAGS) $(CFLAGS) -static -o $@ $< $(CROSS_ASM)
 
 install: all
 	install -d $(foreach d,bin lib/pkgconfig $(addprefix include/torc/,$(LAYERS)),$(DESTDIR)$(PREFIX)/$(d))
@@ -366,4 +367,4 @@ install: all
 # Headers as prerequisites, as the compiler found them.
 -include $(patsubst %.o,%.d,$(LIB_OBJ) $(OPTIONS_OBJ) $(HTTPD_OBJ) $(BENCH_OBJ) $(TEST_OBJ) \
 	 $(call objects,$(wildcard io/programs/torc-*.c http/programs/torc-*.c bench/*.c) \
-	 $(UNIT_SRC) $(STRESS_SRC) $(FUZZ_SRC))) $(addsuffix .d,$(CROSS_TESTS))
+	 $(UNIT_SRC) $(STRESS_SRC) $(FUZZ_SRC)))

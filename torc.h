@@ -8,10 +8,12 @@
 
 #include <torc/core/api.h>
 #include <torc/core/chan.h>
+#include <torc/core/context.h>
 #include <torc/core/defer.h>
 #include <torc/core/dump.h>
 #include <torc/core/fiber.h>
 #include <torc/core/gather.h>
+#include <torc/core/gen.h>
 #include <torc/core/group.h>
 #include <torc/core/interval.h>
 #include <torc/core/local.h>

@@ -13,6 +13,15 @@ bool torc_in_fiber(void)
 	return loop && loop->current;
 }
 
+#if defined(TORC__ASAN) || defined(TORC__TSAN)
+struct torc__sanitize *torc__sanitize_fiber(void)
+{
+	struct torc__loop *loop = torc__loop();
+
+	return loop && loop->current ? &loop->current->sanitize : NULL;
+}
+#endif
+
 static struct torc__fiber *take_record(struct torc__loop *loop, unsigned class_index)
 {
 	struct torc__stack *stack = torc__stack_take_warm(&loop->stacks, class_index);
@@ -47,7 +56,8 @@ struct torc__fiber *torc__fiber_create(struct torc__loop *loop, unsigned class_i
 		*ret_error = -ENOMEM;
 		return NULL;
 	}
-	torc__context_init(&f->context, (void *)((uintptr_t)f & ~(uintptr_t)63));
+	torc__context_init(&f->context, (void *)((uintptr_t)f & ~(uintptr_t)63),
+			   torc__switch_entry);
 	f->loop = loop;
 	f->wait = NULL;
 	f->keeps_fpenv = false;

@@ -443,7 +443,7 @@ int torc__loop_open(struct torc__loop *loop, const struct torc_options *options,
 	loop->ring.kernel = &torc__kernel_uring;
 	loop->ring.disabled = disabled;
 	torc__stacks_init(&loop->stacks, sizeof(struct torc__fiber),
-			  disabled & TORC__GUARD_INSTALL);
+			  offsetof(struct torc__fiber, stack), disabled & TORC__GUARD_INSTALL);
 	r = loop->ring.kernel->open(&loop->ring,
 				    options->ring_entries ? options->ring_entries : 1024);
 	if (r < 0)

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "core/internal/fiber.h"
+#include "core/internal/gen.h"
 #include "core/internal/symbols.h"
 #include "core/internal/trap.h"
 
@@ -16,30 +17,57 @@ static bool in_guard(const struct torc__fiber *f, const char *address)
 	return address < f->stack.bottom && address >= f->stack.bottom - TORC__GUARD_BYTES;
 }
 
+static void put_head(struct torc__message *m, const char *what, const char *name, const void *fn)
+{
+	torc__message_text(m, what);
+	torc__message_text(m, name ? name : "(unnamed)");
+	torc__message_text(m, ", entry function ");
+	torc__symbols_put_last(m, fn);
+}
+
+static void put_tail(struct torc__message *m, size_t stack_bytes)
+{
+	torc__message_text(m, ", stack of ");
+	torc__message_number(m, stack_bytes, 10);
+	torc__message_text(m, " bytes; give it more with stack_bytes\n");
+	torc__message_write(m);
+}
+
 static void report(const struct torc__fiber *f)
 {
 	struct torc__message m = { .len = 0 };
 
-	torc__message_text(&m, "torc: stack overflow in fiber ");
-	torc__message_text(&m, f->name ? f->name : "(unnamed)");
-	torc__message_text(&m, ", entry function ");
-	torc__symbols_put_last(&m, (const void *)(uintptr_t)f->fn);
+	put_head(&m, "torc: stack overflow in fiber ", f->name, (const void *)(uintptr_t)f->fn);
 	torc__message_text(&m, ", spawned from ");
 	torc__symbols_put_last(&m, torc__call_site(f->spawn_site));
-	torc__message_text(&m, ", stack of ");
-	torc__message_number(&m, torc__stack_bytes(&f->stack), 10);
-	torc__message_text(&m, " bytes; give it more with stack_bytes\n");
-	torc__message_write(&m);
+	put_tail(&m, torc__stack_bytes(&f->stack));
+}
+
+static void report_generator(const struct torc_gen *g, const struct torc__fiber *f)
+{
+	struct torc__message m = { .len = 0 };
+
+	put_head(&m, "torc: stack overflow in generator ", torc_gen_name(g),
+		 (const void *)(uintptr_t)g->fn);
+	if (f) {
+		torc__message_text(&m, ", resumed in fiber ");
+		torc__message_text(&m, f->name ? f->name : "(unnamed)");
+	}
+	put_tail(&m, torc__gen_stack_bytes(g));
 }
 
 /* Hand the fault on: with the old handler back in place the instruction faults again. */
 static void on_fault(int number, siginfo_t *info, void *context)
 {
 	struct torc__loop *loop = torc__loop();
+	const struct torc__fiber *f = loop ? loop->current : NULL;
+	const struct torc_gen *g = torc__gen_overflowed(info->si_addr);
 
 	(void)context;
-	if (loop && loop->current && in_guard(loop->current, info->si_addr))
-		report(loop->current);
+	if (f && in_guard(f, info->si_addr))
+		report(f);
+	else if (g)
+		report_generator(g, f);
 	sigaction(number, number == SIGBUS ? &previous_bus : &previous_segv, NULL);
 }
 
