@@ -13,6 +13,7 @@ MODE ?= release
 PORT ?= 8080
 PREFIX ?= /usr/local
 FUZZ_SECONDS ?= 30
+SOAK_SECONDS ?= 600
 TESTS ?= *
 
 ifeq ($(origin CC),default)
@@ -131,7 +132,7 @@ STRESS_TESTS := $(call test_programs,$(STRESS_SRC))
 CROSS_TESTS := $(call test_programs,$(CROSS_SRC))
 FUZZ_TESTS := $(call test_programs,$(FUZZ_SRC))
 SYSTEM_TESTS := $(sort $(shell find tests/system -maxdepth 1 -type f -executable 2>/dev/null))
-CHECKS := $(addprefix tests/check/,layers headers exports inline readme)
+CHECKS := $(addprefix tests/check/,layers headers exports readme)
 
 # Criterion does not start under TSan, so that variant is for the plain stress programs; the other sanitizers
 # are for the unit tests; what tests files and programs from outside is for the release variant.
@@ -145,7 +146,7 @@ endif
 
 # ---- Targets --------------------------------------------------------------------------------------------
 
-.PHONY: all lib programs tests test unit stress system check check-style check-layers format fuzz cross \
+.PHONY: all lib programs tests test unit stress system check check-inline check-style check-layers soak format fuzz cross \
 	bench bench-peers serve install clean help deps deps-ci FORCE
 
 all: lib programs
@@ -168,11 +169,18 @@ unit: $(UNIT_TESTS)
 stress: $(STRESS_TESTS)
 	$(call run_tests,$^)
 
+soak: $(STRESS_TESTS)
+	$(Q)end=$$((SECONDS + $(SOAK_SECONDS))); while ((SECONDS < end)); do \
+		BUILD_DIR='$(B)' SAN='$(SAN)' tests/run --only '$(TESTS)' $^ || exit; done
+
 system: programs
 	$(call run_tests,$(SYSTEM_TESTS))
 
 check: all
 	$(call run_tests,$(CHECKS))
+
+check-inline: all
+	$(call run_tests,tests/check/inline)
 
 check-layers: | $(B)/flags
 	$(call run_tests,tests/check/layers)
@@ -207,9 +215,9 @@ serve: $(B)/bin/torc-httpd
 # Everything else waits for these, see FIRST below.
 goals_match = $(filter $(1),$(MAKECMDGOALS))
 DEPS := build \
-	$(if $(call goals_match,test tests unit stress system check bench),test) \
+	$(if $(call goals_match,test tests unit stress system check soak bench),test) \
 	$(if $(call goals_match,check-style format),style) \
-	$(if $(call goals_match,fuzz cross),ci) \
+	$(if $(call goals_match,fuzz cross check-inline),ci) \
 	$(if $(call goals_match,bench-peers),peers)
 
 deps:
@@ -231,6 +239,8 @@ help:
 #?   test          build all, run the unit, stress and system tests and the checks
 #?   unit stress system check
 #?                 one part of `test`; check = layers, headers, exports, README example
+#?   soak          the stress tests again and again, for SOAK_SECONDS; also with SAN=thread
+#?   check-inline  the functions of core/gen.h that are in line, compiled in many ways by gcc and clang
 #?   check-layers  is each #include its own layer's or a lower one's?
 #?   check-style   is the source formatted?  (clang-format)
 #?   format        format it
@@ -256,6 +266,7 @@ help:
 #?   PORT=8080                    for serve
 #?   PREFIX=/usr/local DESTDIR=   for install
 #?   FUZZ_SECONDS=30              for fuzz, per target
+#?   SOAK_SECONDS=600             for soak
 #?   BUILD=build                  where to build; each variant has a directory of its own there
 #?
 #? A single unit test: build/tests/io-stream --filter 'stream/*half*' --verbose

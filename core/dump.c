@@ -217,9 +217,18 @@ static void put_limits(struct torc__message *m, const struct torc__fiber *f, uin
 		put_status(m, s->status, " outside of a shield");
 }
 
-static size_t stack_used(const struct torc__fiber *f)
+/* A fiber that waits in the body of a generator, which it has resumed, is on the generator's stack. */
+static void put_stack(struct torc__message *m, const struct torc__fiber *f)
 {
-	return ((uintptr_t)f & ~(uintptr_t)63) - (uintptr_t)f->context.sp;
+	uintptr_t top = (uintptr_t)f & ~(uintptr_t)63, sp = (uintptr_t)f->context.sp;
+
+	if (sp > top || sp < (uintptr_t)f->stack.bottom) {
+		torc__message_text(m, ", in a generator");
+		return;
+	}
+	put_number(m, ", stack ", top - sp);
+	put_number(m, " of ", torc__stack_bytes(&f->stack));
+	torc__message_text(m, " bytes");
 }
 
 static void put_origin(struct torc__message *m, const void *entry, const void *spawn_site)
@@ -241,9 +250,7 @@ static void print_fiber(struct dump *d, const struct torc__fiber *f, size_t dept
 	put_line(d, depth, 0, &m);
 	m.len = 0;
 	put_origin(&m, (const void *)(uintptr_t)f->fn, f->spawn_site);
-	put_number(&m, ", stack ", stack_used(f));
-	put_number(&m, " of ", torc__stack_bytes(&f->stack));
-	torc__message_text(&m, " bytes");
+	put_stack(&m, f);
 	put_line(d, depth, 4, &m);
 	put_backtrace(d, depth, addresses,
 		      torc__unwind_context(&f->context, addresses, TORC__FRAMES_MOST));
