@@ -795,17 +795,19 @@ Test(core, fiber_a_hundred_thousand_are_parked_and_cancelled_without_a_leak)
 
 #define SLEEPERS 5000
 
-static uint64_t last_moment;
+static uint64_t first_moment, last_moment;
 static int woken;
 
 static int sleep_until(void *arg)
 {
 	uint64_t moment = (uint64_t)(uintptr_t)arg;
+	bool late = torc_now_ns() >= first_moment; /* others were due before this one was asleep */
 
 	check(torc_sleep_until(moment) == 0);
 	check(torc_now_ns() >= moment);
-	check(moment >= last_moment);
-	last_moment = moment;
+	check(late || moment >= last_moment);
+	if (!late)
+		last_moment = moment;
 	woken++;
 	return 0;
 }
@@ -814,9 +816,10 @@ static int sleepers(void *arg)
 {
 	struct torc_group g;
 	unsigned seed = 1;
-	uint64_t start = torc_now_ns() + TORC_SECONDS(1); /* all are asleep by then */
+	uint64_t start = torc_now_ns() + TORC_SECONDS(1); /* all are asleep by then, as a rule */
 
 	(void)arg;
+	first_moment = start;
 	torc_group_enter(&g);
 	for (int i = 0; i < SLEEPERS; i++) {
 		seed = seed * 1664525u + 1013904223u;
