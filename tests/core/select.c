@@ -224,10 +224,7 @@ static const struct call calls[] = {
 	  .meets = false },
 };
 
-Test(select, every_way_in_which_a_wait_can_end)
-{
-	try_calls(calls, COUNT(calls));
-}
+TEST_CALLS(select, calls);
 
 /* --- its own deadline, and those around it --- */
 
