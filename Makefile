@@ -13,6 +13,7 @@ MODE ?= release
 PORT ?= 8080
 PREFIX ?= /usr/local
 FUZZ_SECONDS ?= 30
+SOAK_SECONDS ?= 600
 TESTS ?= *
 
 ifeq ($(origin CC),default)
@@ -145,8 +146,8 @@ endif
 
 # ---- Targets --------------------------------------------------------------------------------------------
 
-.PHONY: all lib programs tests test unit stress system check check-style check-layers format fuzz cross \
-	bench serve install clean help deps deps-ci FORCE
+.PHONY: all lib programs tests test unit stress system check check-inline check-style check-layers soak format fuzz cross \
+	bench bench-peers serve install clean help deps deps-ci FORCE
 
 all: lib programs
 
@@ -168,11 +169,18 @@ unit: $(UNIT_TESTS)
 stress: $(STRESS_TESTS)
 	$(call run_tests,$^)
 
+soak: $(STRESS_TESTS)
+	$(Q)end=$$((SECONDS + $(SOAK_SECONDS))); while ((SECONDS < end)); do \
+		BUILD_DIR='$(B)' SAN='$(SAN)' tests/run --only '$(TESTS)' $^ || exit; done
+
 system: programs
 	$(call run_tests,$(SYSTEM_TESTS))
 
 check: all
 	$(call run_tests,$(CHECKS))
+
+check-inline: all
+	$(call run_tests,tests/check/inline)
 
 check-layers: | $(B)/flags
 	$(call run_tests,tests/check/layers)
@@ -194,6 +202,10 @@ bench: programs
 	$(Q)$(B)/bin/torc-bench all
 	$(Q)bench/compare --bin $(B)/bin --rounds 5 --seconds 5 all
 
+# The same small programs in Go and with boost.fiber, side by side.
+bench-peers: programs
+	$(Q)bench/peers/run --build $(B)
+
 # In a terminal the server becomes the foreground job, so that ^C reaches it and not make too: make would die
 # of the signal where the server drains and exits 0.  Should make be killed, the server gets a SIGTERM.
 serve: $(B)/bin/torc-httpd
@@ -203,9 +215,10 @@ serve: $(B)/bin/torc-httpd
 # Everything else waits for these, see FIRST below.
 goals_match = $(filter $(1),$(MAKECMDGOALS))
 DEPS := build \
-	$(if $(call goals_match,test tests unit stress system check bench),test) \
+	$(if $(call goals_match,test tests unit stress system check soak bench),test) \
 	$(if $(call goals_match,check-style format),style) \
-	$(if $(call goals_match,fuzz cross),ci)
+	$(if $(call goals_match,fuzz cross check-inline),ci) \
+	$(if $(call goals_match,bench-peers),peers)
 
 deps:
 	$(Q)tests/check/deps $(DEPS)
@@ -226,12 +239,15 @@ help:
 #?   test          build all, run the unit, stress and system tests and the checks
 #?   unit stress system check
 #?                 one part of `test`; check = layers, headers, exports, README example
+#?   soak          the stress tests again and again, for SOAK_SECONDS; also with SAN=thread
+#?   check-inline  the functions of core/gen.h that are in line, compiled in many ways by gcc and clang
 #?   check-layers  is each #include its own layer's or a lower one's?
 #?   check-style   is the source formatted?  (clang-format)
 #?   format        format it
 #?   fuzz          build the fuzz targets with clang, run each for FUZZ_SECONDS
 #?   cross         run tests/cross on an emulated AArch64
 #?   bench         measure: micro benchmarks, then the servers beside hand-written io_uring loops
+#?   bench-peers   measure torc, Go and boost.fiber side by side, on one core and on two
 #?   deps          install the Debian packages that the other targets on the command line need
 #?   deps-ci       install all packages that .ci/run needs
 #?   install       headers, libraries, pkg-config file and programs, to DESTDIR/PREFIX
@@ -250,6 +266,7 @@ help:
 #?   PORT=8080                    for serve
 #?   PREFIX=/usr/local DESTDIR=   for install
 #?   FUZZ_SECONDS=30              for fuzz, per target
+#?   SOAK_SECONDS=600             for soak
 #?   BUILD=build                  where to build; each variant has a directory of its own there
 #?
 #? A single unit test: build/tests/io-stream --filter 'stream/*half*' --verbose
@@ -342,11 +359,12 @@ $(foreach s,$(FUZZ_SRC),$(eval $(call test_program,$(s),-fsanitize=fuzzer)))
 # for the other architecture, so this stays below the ring.
 CROSS_CC ?= aarch64-linux-gnu-gcc
 CROSS_ASM := $(wildcard core/*.S core/internal/*.S)
+CROSS_SEEN := $(wildcard core/*.[ch] core/internal/*.h tests/check/*.c)
 
-$(CROSS_TESTS): $(B)/tests/cross-%: tests/cross/%.c $(CROSS_ASM) $(B)/flags
+$(CROSS_TESTS): $(B)/tests/cross-%: tests/cross/%.c $(CROSS_ASM) $(CROSS_SEEN) $(B)/flags
 	@mkdir -p $(@D)
 	$(call say,CROSS,$<)
-	$(Q)$(CROSS_CC) $(CPPFLAGS) $(CFLAGS) -static -MMD -MP -o $@ $< $(CROSS_ASM)
+	$(Q)$(CROSS_CC) $(CPPFLAGS) $(CFLAGS) -static -o $@ $< $(CROSS_ASM)
 
 install: all
 	install -d $(foreach d,bin lib/pkgconfig $(addprefix include/torc/,$(LAYERS)),$(DESTDIR)$(PREFIX)/$(d))
@@ -360,4 +378,4 @@ install: all
 # Headers as prerequisites, as the compiler found them.
 -include $(patsubst %.o,%.d,$(LIB_OBJ) $(OPTIONS_OBJ) $(HTTPD_OBJ) $(BENCH_OBJ) $(TEST_OBJ) \
 	 $(call objects,$(wildcard io/programs/torc-*.c http/programs/torc-*.c bench/*.c) \
-	 $(UNIT_SRC) $(STRESS_SRC) $(FUZZ_SRC))) $(addsuffix .d,$(CROSS_TESTS))
+	 $(UNIT_SRC) $(STRESS_SRC) $(FUZZ_SRC)))

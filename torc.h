@@ -8,13 +8,21 @@
 
 #include <torc/core/api.h>
 #include <torc/core/chan.h>
+#include <torc/core/context.h>
+#include <torc/core/defer.h>
+#include <torc/core/dump.h>
 #include <torc/core/fiber.h>
+#include <torc/core/gather.h>
+#include <torc/core/gen.h>
 #include <torc/core/group.h>
+#include <torc/core/interval.h>
+#include <torc/core/local.h>
 #include <torc/core/op.h>
 #include <torc/core/run.h>
 #include <torc/core/scope.h>
 #include <torc/core/slice.h>
 #include <torc/core/sync.h>
+#include <torc/core/timeout.h>
 #include <torc/core/waiters.h>
 #include <torc/http/server.h>
 #include <torc/io/listener.h>

@@ -23,11 +23,17 @@ struct micro {
 };
 
 extern const struct micro micro_switch, micro_yield, micro_spawn, micro_sleep, micro_scope,
-	micro_cross_loop, micro_memory, micro_http_parse, micro_op, micro_chan, micro_select,
-	micro_mutex, micro_cross;
+	micro_cross, micro_memory, micro_http_parse, micro_op, micro_chan, micro_select,
+	micro_mutex, micro_local, micro_timeout, micro_gen;
 
 /* Print one result of the bench that runs. @target: the value that is to be reached, less is better. */
 void micro_report(const char *metric, double value, const char *unit, double target);
+
+/* The same of a rate: more is better. */
+void micro_report_rate(const char *metric, double value, const char *unit, double target);
+
+/* Rows about channels to a loop (as in torc_spawn_options): in a fiber, for the bench `cross`. */
+int micro_chan_cross(int loop);
 
 typedef double micro_fn(void *arg);
 
@@ -37,7 +43,10 @@ double micro_median(micro_fn *measure, void *arg);
 /* The median of values[0 .. count - 1], which are sorted by this. */
 double micro_median_of(double *values, size_t count);
 
-/* Run fn(NULL) as the first fiber of one loop, of which nothing but the measurement is to be seen. */
+/*
+ * Run fn(NULL) as the first fiber of one loop, of which nothing but the measurement is to be seen. With
+ * `--cores 2` there is a second loop, which sleeps.
+ */
 int micro_in_fiber(torc_fn *fn);
 
 static inline double micro_clock_ns(clockid_t clock)

@@ -1,5 +1,5 @@
 /*
- * micro_chan.c - channels and select on one loop, channels from loop to loop.
+ * micro_chan.c - channels and select on one loop; the part of micro_loops.c that is about channels.
  */
 #include "bench/micro.h"
 
@@ -223,22 +223,14 @@ const struct micro micro_select = { "select",
 
 /* --- from loop to loop --- */
 
-static int cross_fiber(void *arg)
+int micro_chan_cross(int loop)
 {
-	struct trip trip = { .loop = TORC_ON_LOOP(1), .rounds = 20000 };
-	struct stream stream = { .items = ITEMS, .loop = TORC_ON_LOOP(1), .capacity = CROSS_CAP };
+	struct trip trip = { .loop = loop, .rounds = 20000 };
+	struct stream stream = { .items = ITEMS, .loop = loop, .capacity = CROSS_CAP };
 
-	(void)arg;
 	micro_report("unbuffered round trip", micro_median(measure_trip, &trip), "ns",
 		     MICRO_NO_TARGET);
-	micro_report("buffered channel", micro_median(measure_stream, &stream), "ns", 200);
+	micro_report_rate("buffered channel, M items/s",
+			  1e3 / micro_median(measure_stream, &stream), "M/s", 5);
 	return trip.error | stream.error ? -EIO : 0;
 }
-
-static int run_cross(void)
-{
-	return torc_run(&(struct torc_options){ .loops = 2, .no_signals = true }, cross_fiber,
-			NULL);
-}
-
-const struct micro micro_cross = { "cross", "channels from one loop to another", run_cross };

@@ -144,14 +144,29 @@ void torc__chan_take_ordered(struct torc_chan *c, void *ret_item)
  * Nothing looks at the channel once its guard has been left: whoever got the item may have freed it by then.
  */
 
+static void describe_chan(const struct torc__wait *wait, struct torc__message *m)
+{
+	const struct torc__guard *guard = ((const struct torc__waiter *)wait)->guard;
+	const struct torc_chan *c = torc__container_of(guard, const struct torc_chan, guard);
+
+	torc__waiter_describe(wait, m);
+	torc__message_text(m, ", with ");
+	torc__message_number(m, c->count, 10);
+	torc__message_text(m, " of ");
+	torc__message_number(m, c->capacity, 10);
+	torc__message_text(m, " items");
+}
+
 static const struct torc__wait_kind send_kind = {
 	.name = "channel, to send",
 	.cancel = torc__waiter_cancel,
+	.describe = describe_chan,
 };
 
 static const struct torc__wait_kind recv_kind = {
 	.name = "channel, to receive",
 	.cancel = torc__waiter_cancel,
+	.describe = describe_chan,
 };
 
 int torc_chan_send(struct torc_chan *c, const void *item)

@@ -10,11 +10,13 @@
 static const struct torc__wait_kind event_kind = {
 	.name = "event",
 	.cancel = torc__waiter_cancel,
+	.describe = torc__waiter_describe,
 };
 
 static const struct torc__wait_kind latch_kind = {
 	.name = "latch",
 	.cancel = torc__waiter_cancel,
+	.describe = torc__waiter_describe,
 };
 
 /* --- event --- */
@@ -150,7 +152,9 @@ static void cancel_barrier(struct torc__wait *wait)
 	torc__waiter_withdraw((struct torc__waiter *)wait, leave_barrier);
 }
 
-static const struct torc__wait_kind barrier_kind = { .name = "barrier", .cancel = cancel_barrier };
+static const struct torc__wait_kind barrier_kind = { .name = "barrier",
+						     .cancel = cancel_barrier,
+						     .describe = torc__waiter_describe };
 
 /* What one that comes gets at once, or -EINPROGRESS: it is in line. */
 static int come(struct torc_barrier *b, struct torc__fiber *f, struct torc__waiter *w,

@@ -13,6 +13,15 @@ bool torc_in_fiber(void)
 	return loop && loop->current;
 }
 
+#if defined(TORC__ASAN) || defined(TORC__TSAN)
+struct torc__sanitize *torc__sanitize_fiber(void)
+{
+	struct torc__loop *loop = torc__loop();
+
+	return loop && loop->current ? &loop->current->sanitize : NULL;
+}
+#endif
+
 static struct torc__fiber *take_record(struct torc__loop *loop, unsigned class_index)
 {
 	struct torc__stack *stack = torc__stack_take_warm(&loop->stacks, class_index);
@@ -47,15 +56,19 @@ struct torc__fiber *torc__fiber_create(struct torc__loop *loop, unsigned class_i
 		*ret_error = -ENOMEM;
 		return NULL;
 	}
-	torc__context_init(&f->context, (void *)((uintptr_t)f & ~(uintptr_t)63));
+	torc__context_init(&f->context, (void *)((uintptr_t)f & ~(uintptr_t)63),
+			   torc__switch_entry);
 	f->loop = loop;
 	f->wait = NULL;
 	f->keeps_fpenv = false;
 	f->group = NULL;
 	f->sibling = NULL;
 	f->sibling_link = NULL;
-	f->task = NULL;
-	f->remote = NULL;
+	f->task = NULL; /* and remote */
+	/* Whoever spawns, not the group's owner. There is no such fiber in mail from another loop. */
+	f->locals = loop->current && loop->current->locals
+			    ? torc__locals_share(loop->current->locals)
+			    : NULL;
 	f->fn = fn;
 	f->arg = arg;
 	f->timer.at_ns = TORC_NEVER;
@@ -188,6 +201,8 @@ _Noreturn void torc__fiber_main(struct torc__context *context)
 	check_canary(f);
 	torc__timer_clear(&loop->timers, &f->timer);
 	torc__fiber_set_state(f, TORC__ENDED);
+	if (torc__unlikely(f->locals != NULL))
+		torc__locals_end(f);
 	torc__group_child_ended(f, result);
 	leave_for_good(loop, f);
 }
@@ -199,6 +214,7 @@ void torc__park(struct torc__fiber *f, struct torc__wait *wait, const struct tor
 	check_canary(f);
 	wait->kind = kind;
 	wait->fiber = f;
+	wait->since_ns = loop->now_ns;
 	f->wait = wait;
 	if (f->scope->timer_ns < f->timer.at_ns)
 		torc__timer_set(&loop->timers, &f->timer, f->scope->timer_ns);
@@ -219,6 +235,11 @@ void torc__slot_cancel(struct torc__wait *wait)
 	*w->slot = NULL;
 	w->status = wait->fiber->scope->status;
 	torc__ready(wait->fiber);
+}
+
+struct torc__wait **torc__slot_of(const struct torc__wait *wait)
+{
+	return ((const struct slot_wait *)wait)->slot;
 }
 
 int torc__slot_wait(struct torc__wait **slot, const struct torc__wait_kind *kind)
@@ -253,7 +274,20 @@ static void cancel_sleep(struct torc__wait *wait)
 	torc__ready(wait->fiber);
 }
 
-static const struct torc__wait_kind sleep_kind = { "sleep", cancel_sleep };
+static void describe_sleep(const struct torc__wait *wait, struct torc__message *m)
+{
+	uint64_t until = wait->fiber->sleep_until_ns, now = torc_now_ns();
+
+	if (until == TORC_NEVER) {
+		torc__message_text(m, " until cancelled");
+		return;
+	}
+	torc__message_text(m, ", ");
+	torc__message_duration(m, until > now ? until - now : 0);
+	torc__message_text(m, " left");
+}
+
+static const struct torc__wait_kind sleep_kind = { "sleep", cancel_sleep, describe_sleep };
 
 int torc_sleep_until(uint64_t moment_ns)
 {
@@ -268,7 +302,10 @@ int torc_sleep_until(uint64_t moment_ns)
 	f->sleep_until_ns = moment_ns;
 	if (moment_ns < f->timer.at_ns)
 		torc__timer_set(&f->loop->timers, &f->timer, moment_ns);
+	/* Who sleeps for ever waits for something from outside, such as a signal: no deadlock. */
+	f->loop->in_flight += moment_ns == TORC_NEVER;
 	torc__park(f, &wait.wait, &sleep_kind);
+	f->loop->in_flight -= f->sleep_until_ns == TORC_NEVER;
 	return wait.result;
 }
 

@@ -5,6 +5,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "core/internal/deadlock.h"
 #include "core/internal/fiber.h"
 #include "core/internal/overflow.h"
 #include "core/internal/runtime.h"
@@ -34,7 +35,7 @@ __attribute__((noinline)) void torc__loop_set(struct torc__loop *loop)
 
 /* --- waking --- */
 
-static void write_eventfd(struct torc__loop *loop)
+void torc__loop_wake_by_fd(struct torc__loop *loop)
 {
 	uint64_t one = 1;
 	ssize_t ignored =
@@ -47,13 +48,13 @@ static void wake_failed(struct torc_op *op, int res, unsigned cqe_flags)
 {
 	(void)cqe_flags;
 	if (res < 0)
-		write_eventfd(((struct torc__wake *)(void *)op)->target);
+		torc__loop_wake_by_fd(((struct torc__wake *)(void *)op)->target);
 }
 
 static void wake_by_message(struct torc__loop *self, struct torc__loop *to)
 {
 	struct torc__wake *wake = &self->wakes[to->index];
-	struct io_uring_sqe *sqe = torc_op_start(&wake->op, wake_failed);
+	struct io_uring_sqe *sqe = torc__op_start_background(&wake->op, wake_failed);
 
 	io_uring_prep_msg_ring(sqe, to->ring.uring.ring_fd, 0, TORC__WOKEN, 0);
 	sqe->flags |= IOSQE_CQE_SKIP_SUCCESS;
@@ -64,7 +65,7 @@ void torc__loop_wake(struct torc__loop *to)
 	struct torc__loop *self = torc__loop();
 
 	if (!self) {
-		write_eventfd(to);
+		torc__loop_wake_by_fd(to);
 		return;
 	}
 	self->stats.wakes_sent++;
@@ -74,7 +75,7 @@ void torc__loop_wake(struct torc__loop *to)
 	 */
 	if (self->reaping || self->ring.disabled & TORC__MSG_RING ||
 	    !io_uring_sq_space_left(&self->ring.uring))
-		write_eventfd(to);
+		torc__loop_wake_by_fd(to);
 	else
 		wake_by_message(self, to);
 }
@@ -112,6 +113,7 @@ static void on_wake_fd(struct torc_op *op, int res, unsigned cqe_flags)
 	struct torc__loop *loop = torc__container_of(op, struct torc__loop, wake_op);
 
 	(void)cqe_flags;
+	loop->stats.wakes_received += res > 0;
 	if (res != -ECANCELED)
 		torc__turn_defer(loop, &loop->wake_work);
 }
@@ -119,7 +121,7 @@ static void on_wake_fd(struct torc_op *op, int res, unsigned cqe_flags)
 static void watch_wake_fd(struct torc__turn_work *work)
 {
 	struct torc__loop *loop = torc__container_of(work, struct torc__loop, wake_work);
-	struct io_uring_sqe *sqe = torc_op_start(&loop->wake_op, on_wake_fd);
+	struct io_uring_sqe *sqe = torc__op_start_background(&loop->wake_op, on_wake_fd);
 
 	io_uring_prep_read(sqe, loop->wake_fd, &loop->wake_value, sizeof(loop->wake_value), 0);
 }
@@ -151,11 +153,13 @@ static void hand_out(struct torc__loop *loop, const struct io_uring_cqe *cqe)
 {
 	struct torc_op *op;
 
-	if (cqe->user_data <= TORC__WOKEN)
+	if (cqe->user_data <= TORC__WOKEN) {
+		loop->stats.wakes_received += cqe->user_data == TORC__WOKEN;
 		return;
+	}
 	op = (struct torc_op *)(uintptr_t)cqe->user_data;
 	if (!(cqe->flags & IORING_CQE_F_MORE))
-		op->state = TORC__OP_IDLE;
+		torc__op_over(loop, op);
 	if (op->quiet_link) /* it failed: it must not be taken for a success, nor be in the list twice */
 		unlink_quiet(loop, op);
 	op->on_cqe(op, cqe->res, cqe->flags);
@@ -195,7 +199,7 @@ static void settle_quiet(struct torc__loop *loop)
 		struct torc_op *op = loop->quiet_head;
 
 		unlink_quiet(loop, op);
-		op->state = TORC__OP_IDLE;
+		torc__op_over(loop, op);
 		op->on_cqe(op, op->res, 0);
 	}
 	loop->reaping = false;
@@ -230,15 +234,17 @@ static void run_turn_work(struct torc__loop *loop)
 	}
 }
 
-void torc__loop_deliver(struct torc__loop *loop)
+bool torc__loop_deliver(struct torc__loop *loop)
 {
 	struct torc__mail *mail = torc__mailbox_take(&loop->mailbox), *next;
+	bool any = mail;
 
 	for (; mail; mail = next) {
 		next = mail->next;
 		loop->stats.mails++;
 		mail->deliver(loop, mail);
 	}
+	return any;
 }
 
 static void fire_timers(struct torc__loop *loop)
@@ -284,13 +290,18 @@ static void sleep_in_ring(struct torc__loop *loop)
 {
 	uint64_t now = loop->ring.kernel->now(&loop->ring);
 	uint64_t until = torc__timers_next(&loop->timers);
+	bool hopeless;
 
+	torc__load_publish(loop);
 	trim(loop);
 	if (loop->trim_ns < until)
 		until = loop->trim_ns;
 	if (until != TORC_NEVER)
 		until = until > now ? until - now : 0;
+	hopeless = torc__deadlock_enter(loop);
 	enter(loop, loop->goal, until);
+	if (hopeless)
+		torc__deadlock_leave(loop);
 	torc__mailbox_awake(&loop->mailbox);
 	loop->now_ns = loop->ring.kernel->now(&loop->ring);
 	loop->stats.idle_ns += loop->now_ns - now;
@@ -357,6 +368,7 @@ static void poll_ring(struct torc__loop *loop)
 
 static void turn(struct torc__loop *loop)
 {
+	torc__load_publish(loop);
 	loop->budget = loop->run_count > TORC__TURN_MIN ? loop->run_count : TORC__TURN_MIN;
 	torc__fiber_run_all(loop);
 	run_turn_work(loop);
@@ -373,7 +385,7 @@ void torc__loop_run(struct torc__loop *loop)
 		turn(loop);
 }
 
-void torc__loop_stats(const struct torc__loop *loop, struct torc_stats *ret_stats)
+void torc__loop_stats(const struct torc__loop *loop, uint64_t now_ns, struct torc_stats *ret_stats)
 {
 	*ret_stats = loop->stats;
 	ret_stats->switches = loop->switches;
@@ -382,11 +394,12 @@ void torc__loop_stats(const struct torc__loop *loop, struct torc_stats *ret_stat
 	ret_stats->stacks_bytes = loop->stacks.mapped_bytes;
 	ret_stats->stacks_cached = loop->stacks.warm_total;
 	ret_stats->timers = loop->timers.count;
+	ret_stats->busy_ns = now_ns - loop->began_ns - loop->stats.idle_ns;
 }
 
 void torc_stats(struct torc_stats *ret_stats)
 {
-	torc__loop_stats(torc__self()->loop, ret_stats);
+	torc__loop_stats(torc__self()->loop, torc_now_ns(), ret_stats);
 }
 
 /* --- open and close, on the loop's own thread --- */
@@ -430,7 +443,7 @@ int torc__loop_open(struct torc__loop *loop, const struct torc_options *options,
 	loop->ring.kernel = &torc__kernel_uring;
 	loop->ring.disabled = disabled;
 	torc__stacks_init(&loop->stacks, sizeof(struct torc__fiber),
-			  disabled & TORC__GUARD_INSTALL);
+			  offsetof(struct torc__fiber, stack), disabled & TORC__GUARD_INSTALL);
 	r = loop->ring.kernel->open(&loop->ring,
 				    options->ring_entries ? options->ring_entries : 1024);
 	if (r < 0)
@@ -445,7 +458,7 @@ int torc__loop_open(struct torc__loop *loop, const struct torc_options *options,
 		return r;
 	}
 	torc__sanitize_thread(&loop->sanitize);
-	loop->now_ns = loop->ring.kernel->now(&loop->ring);
+	loop->now_ns = loop->began_ns = loop->ring.kernel->now(&loop->ring);
 	loop->alt_stack = torc__overflow_thread_begin();
 	torc__loop_set(loop);
 	return 0;

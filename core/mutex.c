@@ -7,17 +7,31 @@
 
 #include "core/internal/waiters.h"
 
+static void describe_mutex(const struct torc__wait *wait, struct torc__message *m)
+{
+	const struct torc__guard *guard = ((const struct torc__waiter *)wait)->guard;
+	const struct torc__fiber *owner =
+		torc__container_of(guard, const struct torc_mutex, guard)->owner;
+
+	torc__waiter_describe(wait, m);
+	torc__message_text(m, ", locked by fiber ");
+	torc__message_text(m, owner && owner->name ? owner->name : "(unnamed)");
+}
+
 static const struct torc__wait_kind mutex_kind = {
 	.name = "mutex",
 	.cancel = torc__waiter_cancel,
+	.describe = describe_mutex,
 };
 
 /* A condition gives its mutex back locked: that cannot be cut short. */
-static const struct torc__wait_kind relock_kind = { .name = "mutex, after a condition" };
+static const struct torc__wait_kind relock_kind = { .name = "mutex, after a condition",
+						    .describe = describe_mutex };
 
 static const struct torc__wait_kind cond_kind = {
 	.name = "condition",
 	.cancel = torc__waiter_cancel,
+	.describe = torc__waiter_describe,
 };
 
 /* --- mutex --- */

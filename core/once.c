@@ -8,6 +8,7 @@
 static const struct torc__wait_kind once_kind = {
 	.name = "once",
 	.cancel = torc__waiter_cancel,
+	.describe = torc__waiter_describe,
 };
 
 /* What the first in line gets when it is its turn to call the function; the others get 0: it is over. */

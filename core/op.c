@@ -3,6 +3,7 @@
 #include <errno.h>
 
 #include "core/internal/fiber.h"
+#include "core/internal/opcode.h"
 
 static void wait_cqe(struct torc_op *op, int res, unsigned cqe_flags)
 {
@@ -13,21 +14,35 @@ static void wait_cqe(struct torc_op *op, int res, unsigned cqe_flags)
 		torc__ready(op->fiber);
 }
 
-struct io_uring_sqe *torc_op_start(struct torc_op *op, torc_op_fn *on_cqe)
+static inline struct io_uring_sqe *start(struct torc__loop *loop, struct torc_op *op,
+					 torc_op_fn *on_cqe, bool background)
 {
-	struct io_uring_sqe *sqe = torc__loop_sqe(torc__loop());
+	struct io_uring_sqe *sqe = torc__loop_sqe(loop);
 
 	op->on_cqe = on_cqe;
-	op->state = TORC__OP_PENDING;
+	op->state =
+		TORC__OP_PENDING; /* from whatever was in its memory: the one change not checked */
+	op->background = background;
 	op->quiet_link = NULL;
+	loop->in_flight += !background;
 	io_uring_sqe_set_data(sqe, op);
 	return sqe;
+}
+
+struct io_uring_sqe *torc_op_start(struct torc_op *op, torc_op_fn *on_cqe)
+{
+	return start(torc__loop(), op, on_cqe, false);
+}
+
+struct io_uring_sqe *torc__op_start_background(struct torc_op *op, torc_op_fn *on_cqe)
+{
+	return start(torc__loop(), op, on_cqe, true);
 }
 
 struct io_uring_sqe *torc_op_start_quiet(struct torc_op *op, torc_op_fn *on_cqe, int res)
 {
 	struct torc__loop *loop = torc__loop();
-	struct io_uring_sqe *sqe = torc_op_start(op, on_cqe);
+	struct io_uring_sqe *sqe = start(loop, op, on_cqe, true);
 
 	op->res = res;
 	op->cqe_flags = loop->ring.uring.sq.sqe_tail; /* submitted once the kernel's head is here */
@@ -57,7 +72,7 @@ void torc_op_cancel(struct torc_op *op)
 
 	if (op->state != TORC__OP_PENDING)
 		return;
-	op->state = TORC__OP_CANCELLING;
+	torc__op_set_state(op, TORC__OP_CANCELLING);
 	sqe = torc_op_ignored();
 	io_uring_prep_cancel(sqe, op, 0);
 	sqe->flags |= IOSQE_CQE_SKIP_SUCCESS;
@@ -79,6 +94,7 @@ int torc_op_begin(struct torc_op *op, struct io_uring_sqe **ret_sqe)
 struct op_wait {
 	struct torc__wait wait; /* first */
 	struct torc_op *op;
+	struct io_uring_sqe saved; /* the kernel's copy is overwritten once it is submitted */
 };
 
 static void cancel_wait(struct torc__wait *wait)
@@ -86,7 +102,17 @@ static void cancel_wait(struct torc__wait *wait)
 	torc_op_cancel(((struct op_wait *)wait)->op);
 }
 
-static const struct torc__wait_kind op_kind = { "operation", cancel_wait };
+static void describe_wait(const struct torc__wait *wait, struct torc__message *m)
+{
+	const struct op_wait *w = (const struct op_wait *)wait;
+
+	torc__message_text(m, " ");
+	torc__opcode_describe(&w->saved, m);
+	if (w->op->state == TORC__OP_CANCELLING)
+		torc__message_text(m, ", asked to stop");
+}
+
+static const struct torc__wait_kind op_kind = { "operation", cancel_wait, describe_wait };
 
 static void submit_again(struct torc_op *op, const struct io_uring_sqe *saved)
 {
@@ -98,9 +124,10 @@ static void submit_again(struct torc_op *op, const struct io_uring_sqe *saved)
 int torc_op_wait(struct torc_op *op)
 {
 	struct torc__fiber *f = op->fiber;
-	const struct io_uring_sqe saved = *op->sqe;
-	struct op_wait wait = { .op = op };
+	struct op_wait wait;
 
+	wait.op = op;
+	wait.saved = *op->sqe;
 	for (;;) {
 		while (op->state != TORC__OP_IDLE)
 			torc__park(f, &wait.wait, &op_kind);
@@ -113,6 +140,6 @@ int torc_op_wait(struct torc_op *op)
 			return f->scope->status;
 		if (op->res != -EINTR)
 			return op->res;
-		submit_again(op, &saved);
+		submit_again(op, &wait.saved);
 	}
 }

@@ -53,7 +53,8 @@ struct torc_op {
 	struct torc_op *next_quiet, **quiet_link; /* in the loop's list: torc_op_start_quiet */
 	int32_t res;
 	uint32_t cqe_flags;
-	uint8_t state; /* enum torc__op_state */
+	uint8_t state;   /* enum torc__op_state */
+	bool background; /* nobody waits for its end: not counted in the loop's in_flight */
 };
 
 /*

@@ -1,10 +1,11 @@
 #include "core/internal/overflow.h"
 
-#include <dlfcn.h>
 #include <signal.h>
 #include <stdlib.h>
 
 #include "core/internal/fiber.h"
+#include "core/internal/gen.h"
+#include "core/internal/symbols.h"
 #include "core/internal/trap.h"
 
 #define ALT_STACK_BYTES 32768
@@ -16,44 +17,57 @@ static bool in_guard(const struct torc__fiber *f, const char *address)
 	return address < f->stack.bottom && address >= f->stack.bottom - TORC__GUARD_BYTES;
 }
 
-/* "name+0x12", or "file+0x1234" for addr2line where the name is not exported. The process ends anyway. */
-static void put_place(struct torc__message *m, const void *address)
+static void put_head(struct torc__message *m, const char *what, const char *name, const void *fn)
 {
-	Dl_info info;
-	const char *base = NULL;
+	torc__message_text(m, what);
+	torc__message_text(m, name ? name : "(unnamed)");
+	torc__message_text(m, ", entry function ");
+	torc__symbols_put_last(m, fn);
+}
 
-	if (dladdr(address, &info)) {
-		torc__message_text(m, info.dli_sname ? info.dli_sname : info.dli_fname);
-		torc__message_text(m, "+");
-		base = info.dli_sname ? info.dli_saddr : info.dli_fbase;
-	}
-	torc__message_number(m, (unsigned long long)((const char *)address - base), 16);
+static void put_tail(struct torc__message *m, size_t stack_bytes)
+{
+	torc__message_text(m, ", stack of ");
+	torc__message_number(m, stack_bytes, 10);
+	torc__message_text(m, " bytes; give it more with stack_bytes\n");
+	torc__message_write(m);
 }
 
 static void report(const struct torc__fiber *f)
 {
 	struct torc__message m = { .len = 0 };
 
-	torc__message_text(&m, "torc: stack overflow in fiber ");
-	torc__message_text(&m, f->name ? f->name : "(unnamed)");
-	torc__message_text(&m, ", entry function ");
-	put_place(&m, (const void *)(uintptr_t)f->fn);
+	put_head(&m, "torc: stack overflow in fiber ", f->name, (const void *)(uintptr_t)f->fn);
 	torc__message_text(&m, ", spawned from ");
-	put_place(&m, f->spawn_site);
-	torc__message_text(&m, ", stack of ");
-	torc__message_number(&m, torc__stack_bytes(&f->stack), 10);
-	torc__message_text(&m, " bytes; give it more with stack_bytes\n");
-	torc__message_write(&m);
+	torc__symbols_put_last(&m, torc__call_site(f->spawn_site));
+	put_tail(&m, torc__stack_bytes(&f->stack));
+}
+
+static void report_generator(const struct torc_gen *g, const struct torc__fiber *f)
+{
+	struct torc__message m = { .len = 0 };
+
+	put_head(&m, "torc: stack overflow in generator ", torc_gen_name(g),
+		 (const void *)(uintptr_t)g->fn);
+	if (f) {
+		torc__message_text(&m, ", resumed in fiber ");
+		torc__message_text(&m, f->name ? f->name : "(unnamed)");
+	}
+	put_tail(&m, torc__gen_stack_bytes(g));
 }
 
 /* Hand the fault on: with the old handler back in place the instruction faults again. */
 static void on_fault(int number, siginfo_t *info, void *context)
 {
 	struct torc__loop *loop = torc__loop();
+	const struct torc__fiber *f = loop ? loop->current : NULL;
+	const struct torc_gen *g = torc__gen_overflowed(info->si_addr);
 
 	(void)context;
-	if (loop && loop->current && in_guard(loop->current, info->si_addr))
-		report(loop->current);
+	if (f && in_guard(f, info->si_addr))
+		report(f);
+	else if (g)
+		report_generator(g, f);
 	sigaction(number, number == SIGBUS ? &previous_bus : &previous_segv, NULL);
 }
 

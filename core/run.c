@@ -10,6 +10,7 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
+#include "core/internal/dump_signal.h"
 #include "core/internal/fiber.h"
 #include "core/internal/guard.h"
 #include "core/internal/overflow.h"
@@ -52,7 +53,7 @@ static void on_signal(struct torc_op *op, int res, unsigned cqe_flags)
 static void watch_signals(struct torc__turn_work *work)
 {
 	struct signals *s = torc__container_of(work, struct signals, watch);
-	struct io_uring_sqe *sqe = torc_op_start(&s->op, on_signal);
+	struct io_uring_sqe *sqe = torc__op_start_background(&s->op, on_signal);
 
 	io_uring_prep_read(sqe, s->fd, &s->info, sizeof(s->info), 0);
 }
@@ -79,7 +80,7 @@ static void cancel_first(struct torc__turn_work *work)
 
 	stop_ignoring(s);
 	pthread_sigmask(SIG_UNBLOCK, &s->set, NULL);
-	torc_task_cancel(s->first);
+	torc_task_cancel_with(s->first, s->info.ssi_signo == SIGINT ? "SIGINT" : "SIGTERM");
 }
 
 static int signals_open(struct signals *s, const struct torc_options *options)
@@ -126,11 +127,13 @@ struct root {
 	struct torc_task first;
 };
 
+#define SHUTDOWN "the runtime shuts down"
+
 static void cancel_root(struct torc__loop *loop, struct torc__mail *mail)
 {
 	(void)mail;
 	if (loop->root_group)
-		torc__scope_cancel(&loop->root_group->scope, -ECANCELED);
+		torc__scope_cancel(&loop->root_group->scope, -ECANCELED, SHUTDOWN);
 }
 
 static void stop_loop(struct torc__loop *loop, struct torc__mail *mail)
@@ -170,11 +173,16 @@ static int run_first(struct root *root)
 	return torc_task_join(&root->first);
 }
 
+/* Unlike torc_sleep(TORC_NEVER) nothing that keeps a program from being in a deadlock. */
+static const struct torc__wait_kind end_kind = { "the end of the first fiber", torc__slot_cancel,
+						 NULL };
+
 static int root_main(void *arg)
 {
 	struct root *root = arg;
 	struct torc__loop *loop = root->loop;
 	struct torc__runtime *rt = loop->runtime;
+	struct torc__wait *end = NULL;
 
 	torc_group_enter_supervisor(&root->group);
 	loop->root_group = &root->group;
@@ -184,9 +192,9 @@ static int root_main(void *arg)
 			rt->loops[i]->cancel_mail.deliver = cancel_root;
 			torc__loop_post(rt->loops[i], &rt->loops[i]->cancel_mail);
 		}
-		torc_group_cancel(&root->group);
+		torc_group_cancel_with(&root->group, SHUTDOWN);
 	} else {
-		torc_sleep(TORC_NEVER); /* until cancel_root */
+		torc__slot_wait(&end, &end_kind); /* until cancel_root */
 	}
 	torc_group_wait(&root->group);
 	loop->root_group = NULL;
@@ -244,6 +252,8 @@ static void run_loop(struct torc__loop *loop, struct signals *signals)
 	struct torc__fiber *f;
 	int error = 0, opened;
 
+	if (loop->index == 0)
+		loop->thread = pthread_self();
 	pin(loop);
 	opened = torc__loop_open(loop, rt->options, rt->disabled);
 	f = opened < 0 ? NULL
@@ -251,8 +261,12 @@ static void run_loop(struct torc__loop *loop, struct signals *signals)
 	if (f)
 		f->name = "root";
 	if (!meet(rt, opened < 0 ? opened : error)) {
+		if (loop->index == 0)
+			torc__dump_signal_open(rt);
 		torc__loop_run(loop);
 		torc__loop_quiesce(loop);
+		if (loop->index == 0)
+			torc__dump_signal_close(rt);
 		part(rt);
 	} else if (opened == 0) {
 		torc__loop_quiesce(loop);
@@ -314,6 +328,8 @@ static const char *bad_option(const struct torc_options *o)
 		return "ring_entries must be a power of two, 8 .. 32768";
 	if (!in_range(o->recv_buffers, 8, 32768))
 		return "recv_buffers must be a power of two, 8 .. 32768";
+	if (torc__dump_signal_check(o) < 0)
+		return "dump_signal must be a signal that nothing else here needs, or TORC_NO_SIGNAL";
 	return NULL;
 }
 
@@ -336,39 +352,56 @@ static int read_disabled(uint32_t *ret_disabled)
 
 /* --- the runtime --- */
 
-static void add_stats(struct torc_stats *sum, const struct torc__loop *loop)
+static void add_stats(struct torc_stats *sum, const struct torc_stats *s)
 {
-	struct torc_stats s;
+	sum->turns += s->turns;
+	sum->switches += s->switches;
+	sum->spawns += s->spawns;
+	sum->enters += s->enters;
+	sum->sqes += s->sqes;
+	sum->cqes += s->cqes;
+	sum->overflows += s->overflows;
+	sum->wakes_sent += s->wakes_sent;
+	sum->wakes_received += s->wakes_received;
+	sum->mails += s->mails;
+	sum->fibers_peak += s->fibers_peak;
+	sum->idle_ns += s->idle_ns;
+	sum->busy_ns += s->busy_ns;
+}
 
-	torc__loop_stats(loop, &s);
-	sum->turns += s.turns;
-	sum->switches += s.switches;
-	sum->spawns += s.spawns;
-	sum->enters += s.enters;
-	sum->sqes += s.sqes;
-	sum->cqes += s.cqes;
-	sum->overflows += s.overflows;
-	sum->wakes_sent += s.wakes_sent;
-	sum->mails += s.mails;
-	sum->fibers_peak += s.fibers_peak;
-	sum->idle_ns += s.idle_ns;
+static void print_fields(const struct torc_stats *s)
+{
+	printf("\"turns\":%llu,\"switches\":%llu,\"spawns\":%llu,\"enters\":%llu,"
+	       "\"sqes\":%llu,\"cqes\":%llu,\"overflows\":%llu,\"wakes_sent\":%llu,"
+	       "\"wakes_received\":%llu,\"mails\":%llu,\"fibers_peak\":%llu,\"idle_ns\":%llu,"
+	       "\"busy_ns\":%llu",
+	       (unsigned long long)s->turns, (unsigned long long)s->switches,
+	       (unsigned long long)s->spawns, (unsigned long long)s->enters,
+	       (unsigned long long)s->sqes, (unsigned long long)s->cqes,
+	       (unsigned long long)s->overflows, (unsigned long long)s->wakes_sent,
+	       (unsigned long long)s->wakes_received, (unsigned long long)s->mails,
+	       (unsigned long long)s->fibers_peak, (unsigned long long)s->idle_ns,
+	       (unsigned long long)s->busy_ns);
 }
 
 static void print_stats(const struct torc__runtime *rt)
 {
-	struct torc_stats s = { .turns = 0 };
+	struct torc_stats sum = { .turns = 0 }, s;
 
-	for (int i = 0; i < rt->loop_count; i++)
-		add_stats(&s, rt->loops[i]);
-	printf("{\"loops\":%d,\"turns\":%llu,\"switches\":%llu,\"spawns\":%llu,\"enters\":%llu,"
-	       "\"sqes\":%llu,\"cqes\":%llu,\"overflows\":%llu,\"wakes_sent\":%llu,\"mails\":%llu,"
-	       "\"fibers_peak\":%llu,\"idle_ns\":%llu}\n",
-	       rt->loop_count, (unsigned long long)s.turns, (unsigned long long)s.switches,
-	       (unsigned long long)s.spawns, (unsigned long long)s.enters,
-	       (unsigned long long)s.sqes, (unsigned long long)s.cqes,
-	       (unsigned long long)s.overflows, (unsigned long long)s.wakes_sent,
-	       (unsigned long long)s.mails, (unsigned long long)s.fibers_peak,
-	       (unsigned long long)s.idle_ns);
+	for (int i = 0; i < rt->loop_count; i++) {
+		torc__loop_stats(rt->loops[i], rt->loops[i]->now_ns, &s);
+		add_stats(&sum, &s);
+	}
+	printf("{\"loops\":%d,", rt->loop_count);
+	print_fields(&sum);
+	printf(",\"per_loop\":[");
+	for (int i = 0; i < rt->loop_count; i++) {
+		torc__loop_stats(rt->loops[i], rt->loops[i]->now_ns, &s);
+		printf(i ? ",{" : "{");
+		print_fields(&s);
+		printf("}");
+	}
+	printf("]}\n");
 	fflush(stdout);
 }
 
@@ -409,6 +442,21 @@ static int make_loops(struct torc__runtime *rt)
 	return 0;
 }
 
+/*
+ * What came after a loop had stopped: cancellations of what had ended, some to be passed on, and their echoes,
+ * whose records are to be freed.
+ */
+static void deliver_rest(struct torc__runtime *rt)
+{
+	bool any;
+
+	do {
+		any = false;
+		for (int i = 0; i < rt->loop_count; i++)
+			any |= torc__loop_deliver(rt->loops[i]);
+	} while (any);
+}
+
 static int run_all(struct torc__runtime *rt, struct signals *signals)
 {
 	cpu_set_t before;
@@ -420,9 +468,7 @@ static int run_all(struct torc__runtime *rt, struct signals *signals)
 	run_loop(rt->loops[0], signals);
 	for (int i = 1; i < started; i++)
 		pthread_join(rt->loops[i]->thread, NULL);
-	/* What came after a loop had stopped: echoes of cancellations, whose records are to be freed. */
-	for (int i = 0; i < rt->loop_count; i++)
-		torc__loop_deliver(rt->loops[i]);
+	deliver_rest(rt);
 	if (have_before)
 		(void)sched_setaffinity(0, sizeof(before), &before);
 	if (!rt->failure)
@@ -448,7 +494,9 @@ static int run(struct torc__runtime *rt)
 		goto out;
 	}
 	torc__overflow_install();
+	torc__dump_signal_install(rt->options);
 	r = run_all(rt, &signals);
+	torc__dump_signal_remove();
 	torc__overflow_remove();
 	signals_close(&signals);
 	if (!r && stats && !strcmp(stats, "1"))

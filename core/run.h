@@ -14,6 +14,7 @@
 TORC_BEGIN_DECLS
 
 #define TORC_LOOP_PER_CORE (-1)
+#define TORC_NO_SIGNAL     (-1)
 
 /* How to run; zeroed means the defaults. */
 struct torc_options {
@@ -27,6 +28,10 @@ struct torc_options {
 	unsigned ring_entries;
 	/* Per loop, 4 KiB each, for streams; default 1024; 8 .. 32768, a power of two. */
 	unsigned recv_buffers;
+	/* The signal that asks for a dump (core/dump.h). Default: SIGQUIT, unless the program handles or ignores
+	 * that, or no_signals is set; TORC_NO_SIGNAL: none. */
+	int dump_signal;
+	bool no_deadlock_check; /* do not abort when every fiber waits for another one (core/dump.h) */
 };
 
 /*
@@ -34,12 +39,14 @@ struct torc_options {
  *
  * The calling thread becomes loop 0; further loops get threads of their own. SIGINT and SIGTERM cancel
  * the first fiber's scope (a second one of either kills the process, as without torc); SIGPIPE is
- * ignored meanwhile. When fn has returned, detached fibers are cancelled and waited for.
+ * ignored meanwhile. SIGQUIT writes what all fibers are doing to standard error, and the program goes on.
+ * When fn has returned, detached fibers are cancelled and waited for. A program whose fibers all wait for one
+ * another is aborted, with the same dump.
  *
  * The environment variable TORC_DISABLE, a comma-separated list, turns off what would be used:
  * guard_install, msg_ring, single_issuer, defer_taskrun, registered_ring, recv_multishot, min_wait,
- * cqe_skip, membarrier. TORC_STATS=1 writes one line of JSON with the counters of all loops to standard output
- * at the end.
+ * cqe_skip, membarrier. TORC_STATS=1 writes one line of JSON to standard output at the end: the counters of all loops
+ * together, then in "per_loop" those of each.
  *
  *   @options  may be NULL
  *
@@ -77,13 +84,15 @@ struct torc_stats {
 	uint64_t sqes, cqes; /* submitted, reaped */
 	uint64_t
 		overflows; /* times the completion queue overflowed; nothing is lost, but it is slow */
-	uint64_t wakes_sent; /* messages to sleeping loops */
-	uint64_t mails;      /* messages received from other loops */
+	uint64_t wakes_sent;     /* messages to sleeping loops */
+	uint64_t wakes_received; /* such messages that have come */
+	uint64_t mails;          /* messages received from other loops */
 	uint64_t fibers, fibers_peak;
 	uint64_t stacks_bytes;  /* address space held for stacks, in use or cached */
 	uint64_t stacks_cached; /* stacks ready for the next fibers */
 	uint64_t timers;        /* armed */
 	uint64_t idle_ns;       /* spent waiting in the ring */
+	uint64_t busy_ns;       /* spent on everything else */
 };
 
 /*

@@ -47,8 +47,12 @@ static void cancel(struct torc__wait *wait)
 	torc__waiter_withdraw((struct torc__waiter *)wait, settle);
 }
 
-static const struct torc__wait_kind read_kind = { .name = "rwlock, to read", .cancel = cancel };
-static const struct torc__wait_kind write_kind = { .name = "rwlock, to write", .cancel = cancel };
+static const struct torc__wait_kind read_kind = { .name = "rwlock, to read",
+						  .cancel = cancel,
+						  .describe = torc__waiter_describe };
+static const struct torc__wait_kind write_kind = { .name = "rwlock, to write",
+						   .cancel = cancel,
+						   .describe = torc__waiter_describe };
 
 static int lock(struct torc_rwlock *l, uint32_t wants)
 {

@@ -37,16 +37,20 @@ static void derive_inward(struct torc_scope *outermost)
 }
 
 /* A timeout of 0 has passed already, whatever the loop's clock says; one that never ends needs no clock. */
-static uint64_t deadline_of(uint64_t timeout_ns)
+static inline uint64_t deadline_of(struct torc__fiber *f, uint64_t timeout_ns)
 {
+	struct torc__ring *ring = &f->loop->ring;
+
 	if (!timeout_ns || timeout_ns == TORC_NEVER)
 		return timeout_ns;
-	return torc__later(torc_now_ns(), timeout_ns);
+	return torc__later(ring->kernel->now(ring), timeout_ns);
 }
 
 void torc_scope_enter(struct torc_scope *scope, uint64_t timeout_ns)
 {
-	torc__scope_push(torc__self(), scope, deadline_of(timeout_ns), false);
+	struct torc__fiber *f = torc__self();
+
+	torc__scope_push(f, scope, deadline_of(f, timeout_ns), false);
 }
 
 void torc_scope_enter_until(struct torc_scope *scope, uint64_t deadline_ns)
@@ -56,7 +60,9 @@ void torc_scope_enter_until(struct torc_scope *scope, uint64_t deadline_ns)
 
 void torc_scope_enter_shield(struct torc_scope *scope, uint64_t timeout_ns)
 {
-	torc__scope_push(torc__self(), scope, deadline_of(timeout_ns), true);
+	struct torc__fiber *f = torc__self();
+
+	torc__scope_push(f, scope, deadline_of(f, timeout_ns), true);
 }
 
 int torc_scope_leave(struct torc_scope *scope)
@@ -68,6 +74,11 @@ int torc_scope_leave(struct torc_scope *scope)
 	return scope->cause;
 }
 
+int torc_scope_cause(const struct torc_scope *scope)
+{
+	return scope->cause;
+}
+
 static int expire(struct torc__fiber *f, uint64_t now)
 {
 	struct torc_scope *s;
@@ -76,7 +87,7 @@ static int expire(struct torc__fiber *f, uint64_t now)
 		return f->scope->status;
 	for (s = f->scope; s; s = s->parent)
 		if (!s->cause && s->deadline_ns <= now)
-			torc__scope_cancel(s, -ETIMEDOUT);
+			torc__scope_cancel(s, -ETIMEDOUT, "deadline passed");
 	return f->scope->status;
 }
 
@@ -93,6 +104,24 @@ int torc_scope_status(void)
 		return 0;
 	/* The loop's clock stands still while a fiber computes. */
 	return expire(f, torc_now_ns());
+}
+
+/* The first cancellation that reached a scope left its reason there; scopes entered since then have none. */
+const char *torc__scope_why(const struct torc_scope *s)
+{
+	while (!s->reason)
+		s = s->parent;
+	return s->reason;
+}
+
+const char *torc_scope_reason(void)
+{
+	return torc_scope_status() ? torc__scope_why(torc__self()->scope) : NULL;
+}
+
+uint64_t torc_scope_limit(void)
+{
+	return torc_scope_status() ? 0 : torc__self()->scope->limit_ns;
 }
 
 void torc_scope_set_deadline(struct torc_scope *scope, uint64_t deadline_ns)
@@ -112,7 +141,7 @@ void torc_scope_set_deadline(struct torc_scope *scope, uint64_t deadline_ns)
  * Children of groups among these go onto `list`, which is returned. A flat work list, because trees of
  * groups can be deeper than any stack.
  */
-static struct torc__fiber *cancel_fiber(struct torc_scope *scope, int status,
+static struct torc__fiber *cancel_fiber(struct torc_scope *scope, int status, const char *reason,
 					struct torc__fiber *list)
 {
 	struct torc__fiber *f = scope->fiber;
@@ -124,10 +153,11 @@ static struct torc__fiber *cancel_fiber(struct torc_scope *scope, int status,
 	for (s = shield ? shield->parent : f->scope;; s = s->parent) {
 		if (!s->status) {
 			s->status = status;
+			s->reason = reason;
 			s->limit_ns = 0;
 			if (s->is_group)
 				list = torc__group_cancel_children((struct torc_group *)s, status,
-								   list);
+								   reason, list);
 		}
 		if (s == scope)
 			break;
@@ -137,24 +167,29 @@ static struct torc__fiber *cancel_fiber(struct torc_scope *scope, int status,
 	return list;
 }
 
-void torc__scope_cancel(struct torc_scope *scope, int status)
+void torc__scope_cancel(struct torc_scope *scope, int status, const char *reason)
 {
 	struct torc__fiber *list;
 
 	if (!scope->cause)
 		scope->cause = status;
 	derive_inward(scope); /* its deadline no longer matters */
-	list = cancel_fiber(scope, status, NULL);
+	list = cancel_fiber(scope, status, reason, NULL);
 	while (list) {
 		struct torc__fiber *f = list;
 
 		list = f->cancel_next;
-		list = cancel_fiber(&f->base, f->cancel_status, list);
+		list = cancel_fiber(&f->base, status, reason, list);
 	}
+}
+
+void torc_scope_cancel_with(struct torc_scope *scope, const char *reason)
+{
+	torc__check(scope->fiber->loop == torc__loop(), "a scope is cancelled from another loop");
+	torc__scope_cancel(scope, -ECANCELED, reason ? reason : "torc_scope_cancel_with");
 }
 
 void torc_scope_cancel(struct torc_scope *scope)
 {
-	torc__check(scope->fiber->loop == torc__loop(), "a scope is cancelled from another loop");
-	torc__scope_cancel(scope, -ECANCELED);
+	torc_scope_cancel_with(scope, "torc_scope_cancel");
 }

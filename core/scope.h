@@ -41,9 +41,10 @@ struct torc_scope {
 	uint64_t deadline_ns; /* its own, absolute; TORC_NEVER: none */
 	uint64_t
 		limit_ns; /* when calls in it start to fail: own and outer deadlines, up to a shield */
-	uint64_t timer_ns; /* the earliest pending deadline of the whole chain, past shields too */
-	int32_t status;    /* 0, -ECANCELED or -ETIMEDOUT: what suspending calls in it return */
-	int32_t cause;     /* the same, when this very scope was cancelled or ran out */
+	uint64_t timer_ns;  /* the earliest pending deadline of the whole chain, past shields too */
+	int32_t status;     /* 0, -ECANCELED or -ETIMEDOUT: what suspending calls in it return */
+	int32_t cause;      /* the same, when this very scope was cancelled or ran out */
+	const char *reason; /* of status; NULL: status is 0, or the parent's from the beginning */
 	bool shield;
 	bool is_group; /* the first member of a struct torc_group */
 };
@@ -76,22 +77,29 @@ TORC_API void torc_scope_enter_shield(struct torc_scope *scope, uint64_t timeout
 /*
  * torc_scope_leave - end the innermost scope.
  *
+ * torc_scope_cause tells the same without leaving, in any order; also once the scope has been left.
+ *
  * Returns     0            neither cancelled itself nor out of time; an outer scope may be
  *             -ETIMEDOUT   this scope's own deadline passed, and a suspending call noticed
  *             -ECANCELED   this scope itself was cancelled with torc_scope_cancel
  * Suspends    never
- * Thread      the fiber that entered it
+ * Thread      the fiber that entered it; torc_scope_cause any fiber of the same loop
  */
 TORC_API int torc_scope_leave(struct torc_scope *scope);
+TORC_API int torc_scope_cause(const struct torc_scope *scope);
 
 /*
  * torc_scope_cancel - ask everything inside a scope to stop: its fiber, and the fibers of groups
- * opened in it. Cancelling twice is harmless.
+ * opened in it, on whichever loop. Cancelling twice is harmless, and the first reason stays.
+ *
+ *   @reason  for torc_scope_reason; borrowed until all that are asked have stopped: a literal.
+ *            NULL: the name of the call
  *
  * Suspends    never
  * Thread      any fiber of the same loop; the scope must not have been left
  */
 TORC_API void torc_scope_cancel(struct torc_scope *scope);
+TORC_API void torc_scope_cancel_with(struct torc_scope *scope, const char *reason);
 
 /*
  * torc_scope_set_deadline - move the deadline of a scope, earlier or later.
@@ -113,6 +121,29 @@ TORC_API void torc_scope_set_deadline(struct torc_scope *scope, uint64_t deadlin
  * Thread      a fiber's
  */
 TORC_API int torc_scope_status(void);
+
+/*
+ * torc_scope_reason - why the calling fiber's calls fail right now.
+ *
+ * What the canceller gave, or by default: "deadline passed", "a fiber of the group failed", "another call
+ * won the race", "SIGINT", "SIGTERM", "the runtime shuts down", or the name of the function that cancelled.
+ *
+ * Returns     NULL   they do not fail: torc_scope_status is 0
+ * Suspends    never
+ * Thread      a fiber's
+ */
+TORC_API const char *torc_scope_reason(void);
+
+/*
+ * torc_scope_limit - the moment from which the calling fiber's calls fail: the earliest deadline of its scopes,
+ * as far as shields let them through. To give a peer, or a call without scopes, the time that is left.
+ *
+ * Returns     TORC_NEVER   no deadline
+ *             0            they fail already
+ * Suspends    never
+ * Thread      a fiber's
+ */
+TORC_API uint64_t torc_scope_limit(void);
 
 TORC_END_DECLS
 

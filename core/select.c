@@ -123,7 +123,23 @@ static void cancel(struct torc__wait *wait)
 	torc__ready(wait->fiber);
 }
 
-static const struct torc__wait_kind select_kind = { .name = "select", .cancel = cancel };
+/* As many cases as the message has room for. */
+static void describe(const struct torc__wait *wait, struct torc__message *m)
+{
+	const struct select *s = (const struct select *)wait;
+
+	for (size_t i = 0; i < s->count && m->len < sizeof(m->text) / 2; i++) {
+		torc__message_text(m, i ? ", to " : " to ");
+		torc__message_text(m, s->cases[i].op == TORC_SEND ? "send to " : "receive from ");
+		torc__message_number(m, (uintptr_t)s->cases[i].chan, 16);
+	}
+}
+
+static const struct torc__wait_kind select_kind = {
+	.name = "select",
+	.cancel = cancel,
+	.describe = describe,
+};
 
 /* Take the nodes out that nobody has, and find the one whose grant ended the wait. */
 static int end_wait(struct select *s, struct torc__loop *loop)

@@ -45,7 +45,9 @@ static void cancel(struct torc__wait *wait)
 	torc__waiter_withdraw((struct torc__waiter *)wait, settle);
 }
 
-static const struct torc__wait_kind sem_kind = { .name = "semaphore", .cancel = cancel };
+static const struct torc__wait_kind sem_kind = { .name = "semaphore",
+						 .cancel = cancel,
+						 .describe = torc__waiter_describe };
 
 int torc_sem_acquire(struct torc_sem *s, uint32_t units)
 {

@@ -6,7 +6,6 @@
 #include <sys/mman.h>
 
 #include "core/internal/compat.h"
-#include "core/internal/fiber.h"
 
 #define PAGE_BYTES ((size_t)4096)
 
@@ -48,10 +47,24 @@ int torc__stack_class_of(size_t bytes)
 	return (int)class;
 }
 
-void torc__stacks_init(struct torc__stacks *stacks, size_t record_bytes, bool no_guard_install)
+/* 64 consecutive slots take each colour four times, neighbours different ones. */
+static size_t colour(unsigned slot)
+{
+	return slot * 7 % COLOURS * COLOUR_BYTES;
+}
+
+/* The record at the top of a slot. */
+static char *slot_record(const struct torc__stacks *stacks, char *base, size_t bytes, unsigned slot)
+{
+	return base + (slot + 1) * bytes - colour(slot) - stacks->record_bytes;
+}
+
+void torc__stacks_init(struct torc__stacks *stacks, size_t record_bytes, size_t stack_offset,
+		       bool no_guard_install)
 {
 	*stacks = (struct torc__stacks){
 		.record_bytes = (record_bytes + 63) & ~(size_t)63,
+		.stack_offset = stack_offset,
 		.no_guard_install = no_guard_install,
 	};
 }
@@ -79,9 +92,31 @@ static void unlist_slab(struct torc__stack_class *class, struct torc__slab *slab
 		class->slabs = slab->next;
 }
 
+static void spare_descriptor(struct torc__stacks *stacks, struct torc__slab *slab)
+{
+	slab->next = stacks->spare;
+	stacks->spare = slab;
+}
+
+static struct torc__slab *take_descriptor(struct torc__stacks *stacks)
+{
+	struct torc__slab *slab = stacks->spare;
+
+	if (slab) {
+		stacks->spare = slab->next;
+		return slab;
+	}
+	slab = calloc(1, sizeof(*slab));
+	if (!slab)
+		return NULL;
+	slab->next_made = atomic_load_explicit(&stacks->made, memory_order_relaxed);
+	atomic_store_explicit(&stacks->made, slab, memory_order_release);
+	return slab;
+}
+
 static struct torc__slab *map_slab(struct torc__stacks *stacks, unsigned class_index)
 {
-	struct torc__slab *slab = calloc(1, sizeof(*slab));
+	struct torc__slab *slab = take_descriptor(stacks);
 	size_t bytes;
 	void *base;
 
@@ -92,13 +127,15 @@ static struct torc__slab *map_slab(struct torc__stacks *stacks, unsigned class_i
 	base = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
 		    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK, -1, 0);
 	if (base == MAP_FAILED) {
-		free(slab);
+		spare_descriptor(stacks, slab);
 		return NULL;
 	}
 	/* A huge page would be resident as a whole for the one page that a parked fiber needs. */
 	madvise(base, bytes, MADV_NOHUGEPAGE);
 	slab->base = base;
 	slab->cold = ~UINT64_C(0);
+	slab->guarded = slab->split = slab->trimmed = 0;
+	atomic_store_explicit(&slab->place, (uintptr_t)base | slab->shift, memory_order_release);
 	stacks->mapped_bytes += bytes;
 	list_slab(&stacks->classes[class_index], slab);
 	return slab;
@@ -109,10 +146,11 @@ static void unmap_slab(struct torc__stacks *stacks, struct torc__slab *slab)
 	size_t bytes = slot_bytes(slab) * TORC__SLAB_SLOTS;
 
 	unlist_slab(&stacks->classes[slab->shift - TORC__STACK_MIN_SHIFT], slab);
+	atomic_store_explicit(&slab->place, 0, memory_order_relaxed);
 	munmap(slab->base, bytes);
 	atomic_fetch_sub_explicit(&splits, __builtin_popcountll(slab->split), memory_order_relaxed);
 	stacks->mapped_bytes -= bytes;
-	free(slab);
+	spare_descriptor(stacks, slab);
 }
 
 void torc__stacks_done(struct torc__stacks *stacks)
@@ -129,6 +167,13 @@ void torc__stacks_done(struct torc__stacks *stacks)
 		while (class->slabs)
 			unmap_slab(stacks, class->slabs);
 	}
+	while (stacks->spare) {
+		struct torc__slab *slab = stacks->spare;
+
+		stacks->spare = slab->next;
+		free(slab);
+	}
+	atomic_store_explicit(&stacks->made, NULL, memory_order_relaxed);
 }
 
 /* A guard in a mapping of its own. Returns whether there was one left. */
@@ -158,18 +203,13 @@ static bool guard(struct torc__stacks *stacks, struct torc__slab *slab, unsigned
 	return true;
 }
 
-/* 64 consecutive slots take each colour four times, neighbours different ones. */
-static size_t colour(unsigned slot)
-{
-	return slot * 7 % COLOURS * COLOUR_BYTES;
-}
-
 void *torc__stack_take_cold(struct torc__stacks *stacks, unsigned class_index)
 {
 	struct torc__stack_class *class = &stacks->classes[class_index];
 	struct torc__slab *slab = class->slabs ? class->slabs : map_slab(stacks, class_index);
-	struct torc__fiber *record;
+	struct torc__stack *stack;
 	unsigned slot;
+	char *record;
 
 	if (!slab)
 		return NULL;
@@ -177,16 +217,16 @@ void *torc__stack_take_cold(struct torc__stacks *stacks, unsigned class_index)
 	slab->cold &= slab->cold - 1;
 	if (!slab->cold)
 		unlist_slab(class, slab);
-	record = (void *)(slot_base(slab, slot) + slot_bytes(slab) - colour(slot) -
-			  stacks->record_bytes);
-	record->stack = (struct torc__stack){
+	record = slot_record(stacks, slab->base, slot_bytes(slab), slot);
+	stack = (void *)(record + stacks->stack_offset);
+	*stack = (struct torc__stack){
 		.slab = slab,
 		.bottom = slot_base(slab, slot) + TORC__GUARD_BYTES,
 		.slot = (uint8_t)slot,
 		.canary = !guard(stacks, slab, slot),
 	};
-	if (record->stack.canary)
-		*(uint64_t *)(void *)record->stack.bottom = TORC__CANARY;
+	if (stack->canary)
+		*(uint64_t *)(void *)stack->bottom = TORC__CANARY;
 	return record;
 }
 
@@ -202,10 +242,12 @@ static void discard(struct torc__slab *slab, uint64_t mask)
 	}
 }
 
-/* The warm stacks beyond the `keep` most recent become cold; their slabs are listed. */
-static void cool(struct torc__stacks *stacks, struct torc__stack_class *class, size_t keep)
+/* The warm stacks beyond the `keep` most recent become cold. Returns the slabs that they are in, listed. */
+static struct torc__slab *cool(struct torc__stacks *stacks, struct torc__stack_class *class,
+			       size_t keep)
 {
 	struct torc__stack **link = &class->warm;
+	struct torc__slab *trimmed = NULL;
 	struct torc__stack *stack;
 
 	for (size_t i = 0; i < keep; i++)
@@ -213,13 +255,33 @@ static void cool(struct torc__stacks *stacks, struct torc__stack_class *class, s
 	stack = *link;
 	*link = NULL;
 	stacks->warm_total -= class->warm_count - keep;
-	class->warm_count = keep;
-	for (; stack; stack = stack->next_warm) {
+	for (; class->warm_count > keep; class->warm_count--, stack = stack->next_warm) {
 		struct torc__slab *slab = stack->slab;
 
+		stacks->warm_bytes -= torc__stack_bytes(stack);
+		if (!slab->trimmed) {
+			slab->next_trimmed = trimmed;
+			trimmed = slab;
+		}
 		slab->cold |= UINT64_C(1) << stack->slot;
 		slab->trimmed |= UINT64_C(1) << stack->slot;
 		list_slab(class, slab);
+	}
+	return trimmed;
+}
+
+/* Give back the memory of the warm stacks beyond the `keep` most recent. */
+static void trim_to(struct torc__stacks *stacks, struct torc__stack_class *class, size_t keep)
+{
+	struct torc__slab *slab = cool(stacks, class, keep), *next;
+
+	for (; slab; slab = next) {
+		next = slab->next_trimmed;
+		if (slab->cold == ~UINT64_C(0))
+			unmap_slab(stacks, slab);
+		else
+			discard(slab, slab->trimmed);
+		slab->trimmed = 0;
 	}
 }
 
@@ -230,22 +292,8 @@ static size_t surplus(const struct torc__stack_class *class)
 
 static void trim_class(struct torc__stacks *stacks, struct torc__stack_class *class)
 {
-	struct torc__slab *slab, *next;
-
-	if (surplus(class)) {
-		cool(stacks, class, class->warm_count - surplus(class));
-		for (slab = class->slabs; slab; slab = next) {
-			next = slab->next;
-			if (!slab->trimmed)
-				continue;
-			if (slab->cold == ~UINT64_C(0)) {
-				unmap_slab(stacks, slab);
-				continue;
-			}
-			discard(slab, slab->trimmed);
-			slab->trimmed = 0;
-		}
-	}
+	if (surplus(class))
+		trim_to(stacks, class, class->warm_count - surplus(class));
 	class->warm_low = class->warm_count;
 }
 
@@ -255,10 +303,32 @@ void torc__stacks_trim(struct torc__stacks *stacks)
 		trim_class(stacks, &stacks->classes[i]);
 }
 
+void torc__stacks_shrink(struct torc__stacks *stacks)
+{
+	for (unsigned i = 0; i < TORC__STACK_CLASSES; i++)
+		trim_to(stacks, &stacks->classes[i], stacks->classes[i].warm_count / 2);
+}
+
 bool torc__stacks_surplus(const struct torc__stacks *stacks)
 {
 	for (unsigned i = 0; i < TORC__STACK_CLASSES; i++)
 		if (stacks->classes[i].warm_count > RESERVE)
 			return true;
 	return false;
+}
+
+const void *torc__stacks_find_guard(const struct torc__stacks *stacks, const void *address)
+{
+	const struct torc__slab *slab = atomic_load_explicit(&stacks->made, memory_order_acquire);
+
+	for (; slab; slab = slab->next_made) {
+		uintptr_t place = atomic_load_explicit(&slab->place, memory_order_acquire);
+		uintptr_t base = place & ~(uintptr_t)(PAGE_BYTES - 1);
+		size_t bytes = TORC__GUARD_BYTES + ((size_t)1 << (place - base));
+		uintptr_t at = (uintptr_t)address - base;
+
+		if (place && at < bytes * TORC__SLAB_SLOTS && at % bytes < TORC__GUARD_BYTES)
+			return slot_record(stacks, (char *)base, bytes, (unsigned)(at / bytes));
+	}
+	return NULL;
 }

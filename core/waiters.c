@@ -66,6 +66,13 @@ void torc__waiter_withdraw(struct torc__waiter *w,
 	torc__wake_granted(loop, &granted);
 }
 
+void torc__waiter_describe(const struct torc__wait *wait, struct torc__message *m)
+{
+	/* The guard is the first member of every object. */
+	torc__message_text(m, " at ");
+	torc__message_number(m, (uintptr_t)((const struct torc__waiter *)wait)->guard, 16);
+}
+
 void torc__waiter_cancel(struct torc__wait *wait)
 {
 	torc__waiter_withdraw((struct torc__waiter *)wait, NULL);

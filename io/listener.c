@@ -180,8 +180,19 @@ static void arm(struct torc_listener *l)
 	io_uring_prep_multishot_accept(sqe, l->fd, NULL, NULL, SOCK_CLOEXEC);
 }
 
-static const struct torc__wait_kind accept_kind = { "accept", torc__slot_cancel };
-static const struct torc__wait_kind close_kind = { "listener close", NULL };
+static void describe(const struct torc__wait *wait, struct torc__message *m)
+{
+	const struct torc_listener *l =
+		torc__container_of(torc__slot_of(wait), struct torc_listener, waiter);
+
+	torc__message_text(m, " on ");
+	torc__message_text(m, l->address);
+	torc__message_text(m, ", fd ");
+	torc__message_number(m, (unsigned)l->fd, 10);
+}
+
+static const struct torc__wait_kind accept_kind = { "accept", torc__slot_cancel, describe };
+static const struct torc__wait_kind close_kind = { "listener close", NULL, describe };
 
 static int take(struct torc_listener *l)
 {

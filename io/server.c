@@ -138,7 +138,16 @@ static int start_connection(struct station *st, int fd)
 	return 0;
 }
 
-static const struct torc__wait_kind room_kind = { "room for a connection", torc__slot_cancel };
+static void describe_room(const struct torc__wait *wait, struct torc__message *m)
+{
+	const struct station *st = torc__container_of(torc__slot_of(wait), struct station, waiter);
+
+	torc__message_text(m, " beside ");
+	torc__message_number(m, st->live_count, 10);
+}
+
+static const struct torc__wait_kind room_kind = { "room for a connection", torc__slot_cancel,
+						  describe_room };
 
 /* Until the loop has fewer connections than it may have. */
 static int await_room(struct acceptor *a)

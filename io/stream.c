@@ -21,11 +21,38 @@ static void defer(struct torc_stream *s)
 	torc__turn_defer(s->buffers->loop, &s->work);
 }
 
+static size_t unsent(const struct torc_stream *s)
+{
+	return s->pending_len + s->sending_len - s->sending_offset;
+}
+
 /* --- waiting: nothing of it is in the kernel, so a cancelled wait has no effect and is at once --- */
 
-static const struct torc__wait_kind rx_kind = { "stream read", torc__slot_cancel };
-static const struct torc__wait_kind tx_kind = { "stream write", torc__slot_cancel };
-static const struct torc__wait_kind close_kind = { "stream close", NULL };
+static void describe(const struct torc_stream *s, struct torc__message *m)
+{
+	torc__message_text(m, " of fd ");
+	torc__message_number(m, (unsigned)s->fd, 10);
+}
+
+static void describe_rx(const struct torc__wait *wait, struct torc__message *m)
+{
+	describe(torc__container_of(torc__slot_of(wait), struct torc_stream, rx_wait), m);
+}
+
+static void describe_tx(const struct torc__wait *wait, struct torc__message *m)
+{
+	const struct torc_stream *s =
+		torc__container_of(torc__slot_of(wait), struct torc_stream, tx_wait);
+
+	describe(s, m);
+	torc__message_text(m, ", unsent bytes ");
+	torc__message_number(m, unsent(s), 10);
+}
+
+static const struct torc__wait_kind rx_kind = { "stream read", torc__slot_cancel, describe_rx };
+static const struct torc__wait_kind tx_kind = { "stream write", torc__slot_cancel, describe_tx };
+static const struct torc__wait_kind close_rx_kind = { "stream close", NULL, describe_rx };
+static const struct torc__wait_kind close_tx_kind = { "stream close", NULL, describe_tx };
 
 /* --- receiving --- */
 
@@ -435,11 +462,6 @@ static int tx_check(struct torc_stream *s)
 	return s->tx_error ? s->tx_error : s->tx_closed ? -EPIPE : 0;
 }
 
-static size_t unsent(const struct torc_stream *s)
-{
-	return s->pending_len + s->sending_len - s->sending_offset;
-}
-
 /* Wait until at most `most` bytes are unsent. */
 static int await_tx(struct torc_stream *s, size_t most)
 {
@@ -568,11 +590,11 @@ static void end_operations(struct torc_stream *s)
 	torc_op_cancel(&s->rx);
 	torc_op_cancel(&s->tx);
 	while (torc_op_pending(&s->rx))
-		torc__slot_wait(&s->rx_wait, &close_kind);
+		torc__slot_wait(&s->rx_wait, &close_rx_kind);
 	while (torc_op_pending(&s->tx))
-		torc__slot_wait(&s->tx_wait, &close_kind);
+		torc__slot_wait(&s->tx_wait, &close_tx_kind);
 	while (s->work.queued) /* the loop still has our turn work */
-		torc__slot_wait(&s->rx_wait, &close_kind);
+		torc__slot_wait(&s->rx_wait, &close_rx_kind);
 }
 
 int torc_stream_close(struct torc_stream *s)

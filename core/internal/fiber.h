@@ -28,6 +28,7 @@
 #include <torc/core/group.h>
 #include <torc/core/scope.h>
 
+#include "core/internal/local.h"
 #include "core/internal/loop.h"
 #include "core/internal/sanitize.h"
 #include "core/internal/stack.h"
@@ -49,12 +50,19 @@ struct torc__wait_kind {
 	const char *name;
 	/* Ask for an early end because the fiber's scope was cancelled; NULL: it cannot be cut short. */
 	void (*cancel)(struct torc__wait *wait);
+	/*
+	 * For the dump (core/dump.h): add to the name, which is in the message, what sets this wait apart, such
+	 * as " of fd 7"; NULL: the name says it all. The fiber's loop stands still meanwhile, and it runs on
+	 * whichever thread dumps: it may read what belongs to that loop, and must not write or wait.
+	 */
+	void (*describe)(const struct torc__wait *wait, struct torc__message *m);
 };
 
 struct torc__wait {
 	const struct torc__wait_kind *kind;
 	struct torc__fiber *fiber;
 	struct torc__wait *next; /* in the list of what is waited for */
+	uint64_t since_ns;       /* the turn in which it was parked */
 };
 
 struct torc__fiber {
@@ -65,7 +73,6 @@ struct torc__fiber {
 	struct torc__wait *wait;
 	uint8_t state; /* enum torc__fiber_state */
 	bool keeps_fpenv;
-	int32_t cancel_status; /* for the work list of a cancellation */
 
 	/* The second cache line up to base.limit_ns, which a yield looks at; the third, what a park does. */
 	struct torc__stack stack;
@@ -75,22 +82,28 @@ struct torc__fiber {
 
 	struct torc_group *group; /* NULL: child of another loop's group, or the loop's root */
 	struct torc__fiber *sibling, **sibling_link;
-	struct torc_task *task;
+	union {
+		struct torc_task *task;      /* of a child in `group`; or NULL */
+		struct torc__remote *remote; /* without `group`: of a child in another loop's */
+	};
 	torc_fn *fn;
 	void *arg;
 
 	const char *name;
 	const void *spawn_site;
-	struct torc__fiber *cancel_next;
-	struct torc__remote *remote; /* set: its group is on another loop */
+	struct torc__locals *locals; /* fiber-local values, or NULL */
+
+	/* The fifth, which neither a spawn nor an end looks at. */
+	struct torc__fiber *cancel_next; /* in the work list of a cancellation */
 	struct torc__fpenv fpenv;
 	struct torc__sanitize sanitize;
 };
 
 _Static_assert(offsetof(struct torc__fiber, stack) == 64 &&
 		       offsetof(struct torc__fiber, base.limit_ns) < 128 &&
-		       offsetof(struct torc__fiber, sleep_until_ns) < 192,
-	       "a yield touches two cache lines of a record, a park three");
+		       offsetof(struct torc__fiber, sleep_until_ns) < 192 &&
+		       offsetof(struct torc__fiber, locals) < 256,
+	       "a yield touches two cache lines of a record, a park three, a spawn four");
 
 /* The one place where a fiber's state changes. */
 static inline void torc__fiber_set_state(struct torc__fiber *f, enum torc__fiber_state to)
@@ -103,7 +116,9 @@ static inline void torc__fiber_set_state(struct torc__fiber *f, enum torc__fiber
 		[TORC__ENDED] = 1 << TORC__RUNNING,
 	};
 
-	torc__check(legal[to] >> f->state & 1, "illegal change of a fiber's state");
+	torc__check(legal[to] >> f->state & 1,
+		    f->state == TORC__ENDED ? "a destructor of a fiber-local value suspends"
+					    : "illegal change of a fiber's state");
 	f->state = (uint8_t)to;
 }
 
@@ -180,6 +195,9 @@ void torc__park(struct torc__fiber *f, struct torc__wait *wait, const struct tor
 int torc__slot_wait(struct torc__wait **slot, const struct torc__wait_kind *kind);
 void torc__slot_cancel(struct torc__wait *wait);
 
+/* For describe: the slot that a wait of torc__slot_wait is in. */
+struct torc__wait **torc__slot_of(const struct torc__wait *wait);
+
 /* Wake the one that waits, if any. */
 static inline void torc__slot_wake(struct torc__wait **slot)
 {
@@ -197,8 +215,11 @@ void torc__fiber_timeout(struct torc__fiber *f);
 /* Its function has returned: tell its group, or the loop whose group it is in. */
 void torc__group_child_ended(struct torc__fiber *f, int result);
 
-/* Cancel scope, with what its calls return from now on. */
-void torc__scope_cancel(struct torc_scope *scope, int status);
+/* Cancel scope, with what its calls return from now on, and why (a literal, not NULL). */
+void torc__scope_cancel(struct torc_scope *scope, int status, const char *reason);
+
+/* Why the status of a scope is not 0. */
+const char *torc__scope_why(const struct torc_scope *scope);
 
 /* A moment `ns` after another; TORC_NEVER when there is none. */
 static inline uint64_t torc__later(uint64_t moment, uint64_t ns)
@@ -226,6 +247,7 @@ static inline void torc__scope_push(struct torc__fiber *f, struct torc_scope *sc
 	scope->timer_ns = torc__earlier(deadline_ns, parent->timer_ns);
 	scope->status = shield ? 0 : parent->status;
 	scope->cause = 0;
+	scope->reason = NULL;
 	scope->shield = shield;
 	scope->is_group = false;
 	f->scope = scope;
@@ -238,11 +260,21 @@ static inline void torc__scope_pop(struct torc__fiber *f, struct torc_scope *sco
 	f->scope = scope->parent;
 }
 
-/* Cancel a child on another loop. */
-void torc__remote_cancel(struct torc__remote *remote, int status);
+/* What the dump sees of a child on another loop; the rest of the record is remote.c's. */
+struct torc__remote_view {
+	struct torc__remote *next; /* in the group */
+	struct torc_group *group;
+	struct torc__loop *away;
+	struct torc__fiber *fiber; /* NULL: before it starts and after it has ended; away's */
+	torc_fn *fn;
+	const char *name;
+	const void *spawn_site;
+};
 
-/* Every fiber of a group gets `status`: put on a work list, see scope.c. */
+void torc__remote_look(const struct torc__remote *remote, struct torc__remote_view *ret_view);
+
+/* Every fiber of a group gets `status`: those of this loop are put on a work list, see scope.c. */
 struct torc__fiber *torc__group_cancel_children(struct torc_group *group, int status,
-						struct torc__fiber *list);
+						const char *reason, struct torc__fiber *list);
 
 #endif

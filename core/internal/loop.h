@@ -18,12 +18,15 @@
 #include <torc/core/run.h>
 
 #include "core/internal/container.h"
+#include "core/internal/dump_signal.h"
 #include "core/internal/kernel.h"
 #include "core/internal/mailbox.h"
+#include "core/internal/pause.h"
 #include "core/internal/sanitize.h"
 #include "core/internal/stack.h"
 #include "core/internal/switch.h"
 #include "core/internal/timer.h"
+#include "core/internal/trap.h"
 
 struct torc__fiber;
 struct torc__runtime;
@@ -35,6 +38,12 @@ struct torc__runtime;
 /* At least so many fibers run before the ring is looked at, so that a yield stays cheap. */
 #define TORC__TURN_MIN 64
 
+/*
+ *	          torc_op_start           torc_op_cancel
+ *	  IDLE -----------------> PENDING ---------------> CANCELLING
+ *	    ^                        |                         |
+ *	    +---- last completion ---+-------------------------+
+ */
 enum torc__op_state {
 	TORC__OP_IDLE, /* never started, or its last completion has come */
 	TORC__OP_PENDING,
@@ -59,6 +68,13 @@ struct torc__local_slot {
 	void (*destroy)(void *data);
 };
 
+/* What other loops may read of a loop, to place a fiber: relaxed, as old as its latest turn. */
+struct torc__load {
+	_Alignas(64) unsigned ready; /* fibers when the turn began; 0 while it sleeps */
+	unsigned fibers;
+	unsigned coming; /* fibers on their way to be started there; counted by who sends them */
+};
+
 struct torc__loop {
 	/* the path of every switch */
 	struct torc__fiber *current;
@@ -79,6 +95,7 @@ struct torc__loop {
 
 	struct torc__turn_work *work_head, **work_tail;
 	struct torc_op *quiet_head, **quiet_tail; /* started quietly, oldest first */
+	size_t in_flight; /* what can wake this loop from outside: core/internal/deadlock.h */
 	struct torc__ring ring;
 	struct torc__timers timers;
 	struct torc__stacks stacks;
@@ -108,8 +125,12 @@ struct torc__loop {
 
 	struct torc__local_slot locals[TORC__LOCALS];
 	struct torc_stats stats;
+	uint64_t began_ns; /* when it was opened */
 	pthread_t thread;
 	void *alt_stack;
+	struct torc__attention attention;
+	struct torc__sample sample;
+	struct torc__load load; /* a cache line of its own */
 };
 
 /*
@@ -137,11 +158,48 @@ static inline void torc__relax(void)
 /* Wake a loop that sleeps in its ring. Any thread. */
 void torc__loop_wake(struct torc__loop *loop);
 
+/* The same at once and whatever it does, also from a signal handler. */
+void torc__loop_wake_by_fd(struct torc__loop *loop);
+
 /* Turn until loop->stopping and nothing is left to do. */
 void torc__loop_run(struct torc__loop *loop);
 
 /* A free submission entry; submits first when the queue is full. Not while completions are handed out. */
 struct io_uring_sqe *torc__loop_sqe(struct torc__loop *loop);
+
+/* Let other loops see how much there is to do here. */
+static inline void torc__load_publish(struct torc__loop *loop)
+{
+	__atomic_store_n(&loop->load.ready, (unsigned)loop->run_count, __ATOMIC_RELAXED);
+	__atomic_store_n(&loop->load.fibers, (unsigned)loop->fibers, __ATOMIC_RELAXED);
+}
+
+/* Where the state of an operation changes, but for its start: before that it is anybody's memory. */
+static inline void torc__op_set_state(struct torc_op *op, enum torc__op_state to)
+{
+	/* Bit `from` of legal[to]. */
+	static const uint8_t legal[] = {
+		[TORC__OP_IDLE] = 1 << TORC__OP_PENDING | 1 << TORC__OP_CANCELLING,
+		[TORC__OP_PENDING] = 0,
+		[TORC__OP_CANCELLING] = 1 << TORC__OP_PENDING,
+	};
+
+	torc__check(legal[to] >> op->state & 1, "illegal change of an operation's state");
+	op->state = (uint8_t)to;
+}
+
+/* Its last completion has come. */
+static inline void torc__op_over(struct torc__loop *loop, struct torc_op *op)
+{
+	torc__op_set_state(op, TORC__OP_IDLE);
+	loop->in_flight -= !op->background;
+}
+
+/*
+ * torc_op_start for an operation whose end nobody waits for, such as those by which the runtime itself is
+ * woken: a loop that has nothing else under way is not kept from being in a deadlock by them.
+ */
+struct io_uring_sqe *torc__op_start_background(struct torc_op *op, torc_op_fn *on_cqe);
 
 /* Do work at the end of the turn; once, however often it is asked for. */
 static inline void torc__turn_defer(struct torc__loop *loop, struct torc__turn_work *work)
@@ -154,10 +212,10 @@ static inline void torc__turn_defer(struct torc__loop *loop, struct torc__turn_w
 	loop->work_tail = &work->next;
 }
 
-/* Hand out the messages that have come. */
-void torc__loop_deliver(struct torc__loop *loop);
+/* Hand out the messages that have come. Returns whether there were any. */
+bool torc__loop_deliver(struct torc__loop *loop);
 
-void torc__loop_stats(const struct torc__loop *loop, struct torc_stats *ret_stats);
+void torc__loop_stats(const struct torc__loop *loop, uint64_t now_ns, struct torc_stats *ret_stats);
 
 /* Send a message to a loop. Any thread. */
 void torc__loop_post(struct torc__loop *to, struct torc__mail *mail);

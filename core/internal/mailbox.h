@@ -68,6 +68,12 @@ static inline bool torc__mailbox_sleep(struct torc__mailbox *box)
 	return false;
 }
 
+/* Is the owner asleep, and nothing there or under way to wake it? Any thread. */
+static inline bool torc__mailbox_quiet(struct torc__mailbox *box)
+{
+	return atomic_load(&box->asleep) && !atomic_load(&box->head);
+}
+
 static inline void torc__mailbox_awake(struct torc__mailbox *box)
 {
 	if (atomic_load_explicit(&box->asleep, memory_order_relaxed))

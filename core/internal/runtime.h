@@ -1,6 +1,6 @@
 /*
  * core/internal/runtime.h - what all loops share. Nothing in it is written while fibers run, but for the
- * counters that start-up and shutdown use.
+ * counters that start-up and shutdown use, and the last part.
  */
 #ifndef TORC_CORE_INTERNAL_RUNTIME_H
 #define TORC_CORE_INTERNAL_RUNTIME_H
@@ -23,6 +23,11 @@ struct torc__runtime {
 	int failure; /* the first one's */
 
 	int roots_live; /* loop 0's: loops whose root fiber has not ended */
+
+	/* On a cache line that nobody else needs. */
+	_Alignas(64) _Atomic uint64_t hopeless; /* core/internal/deadlock.h */
+	atomic_bool deadlocked;                 /* somebody reports it */
+	struct torc__pause pause;
 };
 
 #endif

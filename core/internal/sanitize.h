@@ -68,6 +68,28 @@ static inline void torc__sanitize_thread(struct torc__sanitize *s)
 #endif
 }
 
+/* Whatever stack runs now, which is to be left for a generator's and come back to. */
+static inline void torc__sanitize_caller(struct torc__sanitize *s)
+{
+	(void)s;
+#if defined(TORC__ASAN)
+	s->bytes = 0; /* torc__sanitize_arrive is to fill it in */
+#endif
+#if defined(TORC__TSAN)
+	s->tsan_fiber = __tsan_get_current_fiber();
+#endif
+}
+
+/* The running fiber's, or NULL: outside of one, and when nobody is to be told. */
+#if defined(TORC__ASAN) || defined(TORC__TSAN)
+struct torc__sanitize *torc__sanitize_fiber(void);
+#else
+static inline struct torc__sanitize *torc__sanitize_fiber(void)
+{
+	return NULL;
+}
+#endif
+
 /* `thread`: what torc__sanitize_thread has filled in. */
 static inline void torc__sanitize_create(struct torc__sanitize *s,
 					 const struct torc__sanitize *thread, void *bottom,
@@ -116,8 +138,8 @@ static inline void torc__sanitize_leave(struct torc__sanitize *from, struct torc
 }
 
 /*
- * After the switch, on the new stack. `previous` is filled in with where the switch came from when
- * that was the thread's own stack, whose bounds only ASan knows.
+ * After the switch, on the new stack. `thread` is filled in with where the switch came from when its bounds are
+ * not known: the thread's own stack, whose bounds only ASan knows, or a generator's caller.
  */
 static inline void torc__sanitize_arrive(struct torc__sanitize *self, struct torc__sanitize *thread)
 {

@@ -1,77 +1,35 @@
 /*
- * core/internal/switch.h - switch between two stacks of one thread.
+ * core/internal/switch.h - how a new context begins, and the floating-point control words.
  *
- * torc__switch saves where the caller is and goes on where the target was saved. It is inline assembly
- * that names every register as overwritten but the stack and frame pointers, so that the compiler
- * saves only what is live around it, and the jump back is an indirect jump with a history of its own:
- * 0.8 ns one way where pushing the callee-saved registers and returning through a stack that the return
- * predictor has never seen takes 8.
- *
- *	struct torc__context		x86-64		AArch64
- *	  sp	stack pointer		rsp		sp
- *	  fp	frame pointer		rbp		x29
- *	  pc	where it goes on	label 1		label 1
- *
- * Unwinding. The library is built with frame pointers, so the canonical frame address is found from
- * the frame pointer alone at each instruction here. Before the frame pointer is exchanged a backtrace is
- * the old fiber's; after, the new fiber's, under the name of the function that switched.
- *
- * The floating-point control words are not switched (see core/fiber.h): reading them costs 6 ns.
- *
- * A new context begins at torc__switch_entry (switch_*.S) with the context in the register of the second
- * argument, a stack pointer aligned to 16 bytes and a frame pointer of zero.
+ * The switch itself is core/context.h. A new context begins at torc__switch_entry, a generator's at
+ * torc__gen_entry (switch_*.S), with the context in the register of the second argument, a stack pointer aligned to
+ * 16 bytes and a frame pointer of zero.
  */
 #ifndef TORC_CORE_INTERNAL_SWITCH_H
 #define TORC_CORE_INTERNAL_SWITCH_H
 
-#include <stddef.h>
-#include <stdint.h>
+/* Where a generator's body and its argument are: gen.c checks it. */
+#define TORC__GEN_FN  72
+#define TORC__GEN_ARG 80
 
-struct torc__context {
-	void *sp;
-	void *fp;
-	void *pc;
-};
+#ifndef __ASSEMBLER__
 
-_Static_assert(offsetof(struct torc__context, sp) == 0,
-	       "switch.h and switch_*.S use these offsets");
+#include <torc/core/context.h>
+
+_Static_assert(offsetof(struct torc__context, sp) == 0, "context.h uses these offsets");
 _Static_assert(offsetof(struct torc__context, fp) == 8, "as above");
 _Static_assert(offsetof(struct torc__context, pc) == 16, "as above");
 
 /* Calls torc__fiber_main with the context; never returns. */
 void torc__switch_entry(void);
 
+/*
+ * Calls torc__gen_begin with the context, the generator's body with it and the argument, and torc__gen_end with the
+ * context and what the body returned; never returns.
+ */
+void torc__gen_entry(void);
+
 #if defined(__x86_64__)
-
-#ifdef __AVX512F__
-#define TORC__CLOBBER_AVX512                                                                     \
-	, "xmm16", "xmm17", "xmm18", "xmm19", "xmm20", "xmm21", "xmm22", "xmm23", "xmm24",       \
-		"xmm25", "xmm26", "xmm27", "xmm28", "xmm29", "xmm30", "xmm31", "k1", "k2", "k3", \
-		"k4", "k5", "k6", "k7"
-#else
-#define TORC__CLOBBER_AVX512
-#endif
-
-static inline __attribute__((always_inline)) void torc__switch(struct torc__context *from,
-							       const struct torc__context *to)
-{
-	__asm__ volatile("leaq	1f(%%rip), %%rax\n\t"
-			 "movq	%%rsp, 0(%%rdi)\n\t"
-			 "movq	%%rbp, 8(%%rdi)\n\t"
-			 "movq	%%rax, 16(%%rdi)\n\t"
-			 "movq	16(%%rsi), %%rax\n\t"
-			 "movq	0(%%rsi), %%rsp\n\t"
-			 "movq	8(%%rsi), %%rbp\n\t"
-			 "jmpq	*%%rax\n"
-			 "1:	endbr64\n"
-			 : "+D"(from), "+S"(to)
-			 :
-			 : "rax", "rbx", "rcx", "rdx", "r8", "r9", "r10", "r11", "r12", "r13",
-			   "r14", "r15", "cc", "memory", "xmm0", "xmm1", "xmm2", "xmm3", "xmm4",
-			   "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10", "xmm11", "xmm12",
-			   "xmm13", "xmm14", "xmm15", "st", "st(1)", "st(2)", "st(3)", "st(4)",
-			   "st(5)", "st(6)", "st(7)" TORC__CLOBBER_AVX512);
-}
 
 /* The control words that the ABI calls callee-saved: MXCSR, then the x87 control word. */
 struct torc__fpenv {
@@ -91,32 +49,6 @@ static inline void torc__fpenv_load(const struct torc__fpenv *env)
 
 #elif defined(__aarch64__)
 
-/* x18 is the platform's register: neither saved nor overwritten. */
-static inline __attribute__((always_inline)) void torc__switch(struct torc__context *from,
-							       const struct torc__context *to)
-{
-	register struct torc__context *x0 __asm__("x0") = from;
-	register const struct torc__context *x1 __asm__("x1") = to;
-
-	__asm__ volatile("adr	x9, 1f\n\t"
-			 "mov	x10, sp\n\t"
-			 "stp	x10, x29, [x0]\n\t"
-			 "str	x9, [x0, #16]\n\t"
-			 "ldr	x16, [x1, #16]\n\t"
-			 "ldp	x10, x29, [x1]\n\t"
-			 "mov	sp, x10\n\t"
-			 "br	x16\n"
-			 "1:	hint	#36\n" /* bti j */
-			 : "+r"(x0), "+r"(x1)
-			 :
-			 : "x2", "x3", "x4", "x5", "x6", "x7", "x8", "x9", "x10", "x11", "x12",
-			   "x13", "x14", "x15", "x16", "x17", "x19", "x20", "x21", "x22", "x23",
-			   "x24", "x25", "x26", "x27", "x28", "x30", "cc", "memory", "v0", "v1",
-			   "v2", "v3", "v4", "v5", "v6", "v7", "v8", "v9", "v10", "v11", "v12",
-			   "v13", "v14", "v15", "v16", "v17", "v18", "v19", "v20", "v21", "v22",
-			   "v23", "v24", "v25", "v26", "v27", "v28", "v29", "v30", "v31");
-}
-
 struct torc__fpenv {
 	uint64_t fpcr;
 };
@@ -131,16 +63,16 @@ static inline void torc__fpenv_load(const struct torc__fpenv *env)
 	__asm__ volatile("msr fpcr, %0" : : "r"(env->fpcr));
 }
 
-#else
-#error "torc switches fibers on x86-64 and AArch64 only"
 #endif
 
-/* A context that starts at torc__switch_entry; `top` is aligned to 16 bytes. */
-static inline void torc__context_init(struct torc__context *context, void *top)
+/* A context that starts at `entry`, one of the two above; `top` is aligned to 16 bytes. */
+static inline void torc__context_init(struct torc__context *context, void *top, void (*entry)(void))
 {
 	context->sp = top;
 	context->fp = NULL;
-	context->pc = (void *)(uintptr_t)torc__switch_entry;
+	context->pc = (void *)(uintptr_t)entry;
 }
+
+#endif
 
 #endif

@@ -29,7 +29,10 @@ struct torc__message {
 };
 
 void torc__message_text(struct torc__message *m, const char *text);
+void torc__message_bytes(struct torc__message *m, const char *bytes, size_t len);
 void torc__message_number(struct torc__message *m, unsigned long long value, unsigned base);
+/* Three digits or so of it, in the unit that suits: "1.53 s", "12.0 ms". */
+void torc__message_duration(struct torc__message *m, unsigned long long ns);
 void torc__message_write(struct torc__message *m);
 
 #endif

@@ -18,9 +18,8 @@
 #include "core/internal/guard.h"
 
 struct torc__waiter {
-	struct torc__wait
-		wait; /* first. The fiber's loop's: written when it parks, outside of the guard */
-	struct torc__fiber *fiber; /* for whoever lets it go on */
+	struct torc__wait wait;    /* first. Written when it parks, outside of the guard */
+	struct torc__fiber *fiber; /* for those who hold the guard */
 	struct torc__mail mail;
 	struct torc__node node;
 	struct torc__guard *guard;
@@ -148,6 +147,9 @@ static inline int torc__waiter_park(struct torc__waiter *w, const struct torc__w
 	torc__park(w->fiber, &w->wait, kind);
 	return w->node.result;
 }
+
+/* The usual `describe` of a kind: where the object is. */
+void torc__waiter_describe(const struct torc__wait *wait, struct torc__message *m);
 
 /*
  * The usual `cancel` of a kind: take the node out, if it is still in, and go on with the scope's status.

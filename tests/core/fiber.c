@@ -324,5 +324,5 @@ static int overslept(void *arg)
 
 Test(fiber, a_trap_names_the_fiber)
 {
-	expect_trap(overslept, "(fiber careless, entry 0x");
+	expect_trap(overslept, "(fiber careless, entry overslept+0x0 (core-fiber+0x");
 }

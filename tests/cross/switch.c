@@ -122,7 +122,7 @@ static void around(void)
 {
 	seen = 0;
 	for (int i = 0; i < RING; i++)
-		torc__context_init(&ring[i], stacks[i] + sizeof(stacks[i]));
+		torc__context_init(&ring[i], stacks[i] + sizeof(stacks[i]), torc__switch_entry);
 	for (unsigned long i = 0; i < ROUNDS; i++) {
 		switch_from = &thread;
 		switch_to = &ring[0];
@@ -163,6 +163,19 @@ static void control_words(void)
 #endif
 }
 
+void torc__gen_begin(void *g);
+void torc__gen_end(void *g, int result);
+
+void torc__gen_begin(void *g)
+{
+	check(!g, "no generator begins here");
+}
+
+void torc__gen_end(void *g, int result)
+{
+	check(!g && !result, "no generator ends here");
+}
+
 void torc__fiber_main(struct torc__context *context);
 
 void torc__fiber_main(struct torc__context *context)
@@ -181,7 +194,7 @@ void torc__fiber_main(struct torc__context *context)
 
 int main(void)
 {
-	torc__context_init(&fiber, stack + sizeof(stack));
+	torc__context_init(&fiber, stack + sizeof(stack), torc__switch_entry);
 	for (unsigned long i = 0; i < ROUNDS; i++)
 		check(busy(&thread, &fiber, i * 13, (double)i * 2.5) == (double)i * 2.5 / 7,
 		      "result");

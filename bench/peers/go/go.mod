@@ -1,0 +1,3 @@
+module torc/bench/peers
+
+go 1.19
