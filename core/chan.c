@@ -66,7 +66,7 @@ int torc_chan_init(struct torc_chan *c, size_t item_bytes, size_t capacity)
 
 void torc_chan_done(struct torc_chan *c)
 {
-	torc__check(!c->receivers.first && !c->senders.first,
+	torc__check(!c->receivers.first && !c->senders.first && !c->selecting,
 		    "a channel is done with while a fiber waits for it");
 	set_state(c, TORC__CHAN_DONE);
 	free(c->items);

@@ -52,6 +52,7 @@ struct torc_chan {
 	uint32_t first; /* FIFO: where the oldest item is */
 	uint8_t state;  /* enum torc__chan_state */
 	uint8_t order;
+	uint32_t selecting; /* cases of selects that have not returned */
 	struct torc__queue receivers, senders;
 	char *items;
 	torc_chan_before *before;
@@ -77,7 +78,8 @@ TORC_API TORC_MUST_CHECK int torc_chan_init_with(struct torc_chan *chan,
 
 /*
  * torc_chan_done - free what torc_chan_init has allocated. Items that wait in it are dropped; a fiber that
- * waits for it traps.
+ * waits for it traps. A fiber that selects waits for all of its channels until torc_select has returned, also
+ * when one of them was closed.
  */
 TORC_API void torc_chan_done(struct torc_chan *chan);
 

@@ -106,8 +106,10 @@ static void queue_all(struct select *s)
 		c->node.waiter = &s->waiter;
 		c->node.item = c->item;
 		c->node.queued = false;
-		if (c->chan)
-			torc__queue_push(queue_of(c), &c->node);
+		if (!c->chan)
+			continue;
+		c->chan->selecting++;
+		torc__queue_push(queue_of(c), &c->node);
 	}
 }
 
@@ -150,6 +152,8 @@ static int end_wait(struct select *s, struct torc__loop *loop)
 	for (size_t i = 0; i < s->count; i++) {
 		struct torc_case *c = &s->cases[i];
 
+		if (c->chan)
+			c->chan->selecting--;
 		if (c->node.queued) {
 			torc__queue_remove(queue_of(c), &c->node);
 		} else if (&c->node == s->waiter.granted) {

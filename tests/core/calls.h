@@ -315,18 +315,29 @@ static inline int try_calls_across(void *arg)
 	return 0;
 }
 
-static inline void try_calls(const struct call *rows, size_t count)
+/* With guards that have owners, and without. */
+static inline void try_calls(int loops, torc_fn *fn, const struct call *rows, size_t count)
 {
 	struct calls t = { rows, count };
 	static const char *const off[] = { "", "membarrier" };
 
 	for (size_t i = 0; i < COUNT(off); i++) {
 		setenv("TORC_DISABLE", off[i], 1);
-		run(try_calls_here, &t);
-		check_eq(run_with(OPTIONS(.loops = 2), try_calls_across, &t), 0);
+		check_eq(run_with(OPTIONS(.loops = loops), fn, &t), 0);
 	}
 	unsetenv("TORC_DISABLE");
 }
+
+#define TEST_CALLS(suite, rows)                                    \
+	Test(suite, every_way_in_which_a_wait_can_end)             \
+	{                                                          \
+		try_calls(1, try_calls_here, rows, COUNT(rows));   \
+	}                                                          \
+	Test(suite, every_way_with_the_partner_on_another_loop)    \
+	{                                                          \
+		try_calls(2, try_calls_across, rows, COUNT(rows)); \
+	}                                                          \
+	_Static_assert(COUNT(rows) > 0, "")
 
 /* --- lines of fibers --- */
 

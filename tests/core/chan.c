@@ -152,10 +152,7 @@ static const struct call calls[] = {
 	  finish_closed, .meets = false },
 };
 
-Test(chan, every_way_in_which_a_wait_can_end)
-{
-	try_calls(calls, COUNT(calls));
-}
+TEST_CALLS(chan, calls);
 
 /* --- nothing lost, nothing twice, each sender's in order --- */
 

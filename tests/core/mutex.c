@@ -101,10 +101,7 @@ static const struct call calls[] = {
 	  .meets = true },
 };
 
-Test(mutex, every_way_in_which_a_wait_can_end)
-{
-	try_calls(calls, COUNT(calls));
-}
+TEST_CALLS(mutex, calls);
 
 /* --- order and hand-off --- */
 

@@ -84,10 +84,7 @@ static const struct call calls[] = {
 	  .meets = false },
 };
 
-Test(rwlock, every_way_in_which_a_wait_can_end)
-{
-	try_calls(calls, COUNT(calls));
-}
+TEST_CALLS(rwlock, calls);
 
 /* --- the line --- */
 

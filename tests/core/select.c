@@ -224,10 +224,7 @@ static const struct call calls[] = {
 	  .meets = false },
 };
 
-Test(select, every_way_in_which_a_wait_can_end)
-{
-	try_calls(calls, COUNT(calls));
-}
+TEST_CALLS(select, calls);
 
 /* --- its own deadline, and those around it --- */
 
@@ -773,6 +770,18 @@ static int done_while_selected(void *arg)
 	return 0;
 }
 
+/* Nobody is in line any more, but who was has not returned: it is going to look at all of its channels. */
+static int done_when_closed(void *arg)
+{
+	(void)arg;
+	check_eq(torc_chan_init(&shared, sizeof(uint64_t), 1), 0);
+	check_eq(torc_detach("waiter", select_shared, ARG(TORC_RECV)), 0);
+	check_eq(torc_yield(), 0);
+	torc_chan_close(&shared);
+	torc_chan_done(&shared);
+	return 0;
+}
+
 static int select_too_many(void *arg)
 {
 	struct torc_case c = { .chan = NULL };
@@ -795,6 +804,7 @@ Test(select, misuse_traps_with_a_message)
 	expect_trap(select_uninitialised, "a channel is used that was not initialised");
 	expect_trap(select_done, "a channel is used that was not initialised, or is done with");
 	expect_trap(done_while_selected, "a channel is done with while a fiber waits for it");
+	expect_trap(done_when_closed, "a channel is done with while a fiber waits for it");
 	expect_trap(select_too_many, "more than INT32_MAX cases");
 	d = in_child(select_outside, NULL);
 	cr_assert_eq(d.signal, SIGABRT);

@@ -34,10 +34,7 @@ static const struct call calls[] = {
 	{ "sem_acquire", start_short, acquire_three, release_two, finish, .meets = false },
 };
 
-Test(sem, every_way_in_which_a_wait_can_end)
-{
-	try_calls(calls, COUNT(calls));
-}
+TEST_CALLS(sem, calls);
 
 /* --- the line --- */
 
