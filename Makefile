@@ -225,7 +225,7 @@ help:
 #?   serve         build, then run the HTTP server on PORT until SIGINT or SIGTERM
 #?   test          build all, run the unit, stress and system tests and the checks
 #?   unit stress system check
-#?                 one part of `test`; check = layers, headers, exports, README example
+#?                 one part of `test`; check = layers, headers, exports, inline code, README example
 #?   check-layers  is each #include its own layer's or a lower one's?
 #?   check-style   is the source formatted?  (clang-format)
 #?   format        format it
