@@ -6,6 +6,7 @@
 #include "core/internal/fiber.h"
 #include "core/internal/symbols.h"
 #include "core/internal/trap.h"
+#include "core/internal/unwind.h"
 
 #define ALT_STACK_BYTES 32768
 
@@ -38,6 +39,7 @@ static void on_fault(int number, siginfo_t *info, void *context)
 	struct torc__loop *loop = torc__loop();
 
 	(void)context;
+	torc__unwind_escape();
 	if (loop && loop->current && in_guard(loop->current, info->si_addr))
 		report(loop->current);
 	sigaction(number, number == SIGBUS ? &previous_bus : &previous_segv, NULL);
