@@ -20,15 +20,34 @@ static atomic_int handlers; /* that run right now: they may be using the runtime
 
 /* --- the handler --- */
 
-static const void *interrupted_pc(const void *context)
+static struct torc__context interrupted(const ucontext_t *u)
 {
-	const ucontext_t *u = context;
-
 #if defined(__x86_64__)
-	return (const void *)u->uc_mcontext.gregs[REG_RIP];
+	return (struct torc__context){
+		.sp = (void *)u->uc_mcontext.gregs[REG_RSP],
+		.fp = (void *)u->uc_mcontext.gregs[REG_RBP],
+		.pc = (void *)u->uc_mcontext.gregs[REG_RIP],
+	};
 #else
-	return (const void *)u->uc_mcontext.pc;
+	return (struct torc__context){
+		.sp = (void *)u->uc_mcontext.sp,
+		.fp = (void *)u->uc_mcontext.regs[29],
+		.pc = (void *)u->uc_mcontext.pc,
+	};
 #endif
+}
+
+/*
+ * Where the interrupted code is. In one place there is no frame to begin with: at the end of torc__switch, with
+ * the registers of a fiber that is to begin. That one is the loop's current fiber already.
+ */
+static int look(const struct torc__fiber *f, const ucontext_t *u, const void **addresses)
+{
+	struct torc__context here = interrupted(u);
+
+	if (f && !here.fp && here.sp == f->context.sp)
+		return torc__unwind_context(&f->context, addresses, TORC__FRAMES_MOST);
+	return torc__unwind_interrupted(here.pc, addresses, TORC__FRAMES_MOST);
 }
 
 static void take_sample(struct torc__loop *loop, const void *context)
@@ -45,8 +64,7 @@ static void take_sample(struct torc__loop *loop, const void *context)
 		strncpy(s->name, f->name, sizeof(s->name) - 1);
 	s->entry = f ? (const void *)(uintptr_t)f->fn : NULL;
 	s->spawn_site = f ? f->spawn_site : NULL;
-	s->count =
-		torc__unwind_interrupted(interrupted_pc(context), s->addresses, TORC__FRAMES_MOST);
+	s->count = look(f, context, s->addresses);
 	atomic_store(&s->state, TORC__SAMPLE_DONE);
 	torc__futex_wake(&s->state);
 }

@@ -7,6 +7,7 @@
 #include "core/internal/gen.h"
 #include "core/internal/symbols.h"
 #include "core/internal/trap.h"
+#include "core/internal/unwind.h"
 
 #define ALT_STACK_BYTES 32768
 
@@ -61,9 +62,11 @@ static void on_fault(int number, siginfo_t *info, void *context)
 {
 	struct torc__loop *loop = torc__loop();
 	const struct torc__fiber *f = loop ? loop->current : NULL;
-	const struct torc_gen *g = torc__gen_overflowed(info->si_addr);
+	const struct torc_gen *g;
 
 	(void)context;
+	torc__unwind_escape();
+	g = torc__gen_overflowed(info->si_addr);
 	if (f && in_guard(f, info->si_addr))
 		report(f);
 	else if (g)

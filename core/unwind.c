@@ -1,5 +1,6 @@
 #include "core/internal/unwind.h"
 
+#include <setjmp.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <unwind.h>
@@ -33,18 +34,37 @@ static _Unwind_Reason_Code step(struct _Unwind_Context *frame, void *arg)
 	return _URC_NO_REASON;
 }
 
+/* Where to go on after a fault in the unwinder, or NULL. */
+static __thread sigjmp_buf *fault_exit;
+
+void torc__unwind_escape(void)
+{
+	if (fault_exit)
+		siglongjmp(*fault_exit, 1);
+}
+
+/* With what was found before a fault. The context is NULL for the code that is running. */
+static int walk(struct walk *w, const struct torc__context *context)
+{
+	sigjmp_buf exit;
+
+	if (!sigsetjmp(exit, 1)) {
+		fault_exit = &exit;
+		if (context)
+			torc__unwind_from(context, step, w);
+		else
+			_Unwind_Backtrace(step, w);
+	}
+	fault_exit = NULL;
+	return w->count;
+}
+
 int torc__unwind_context(const struct torc__context *context, const void **addresses, int most)
 {
-	struct walk w = { .addresses = addresses, .most = most };
-
-	torc__unwind_from(context, step, &w);
-	return w.count;
+	return walk(&(struct walk){ .addresses = addresses, .most = most }, context);
 }
 
 int torc__unwind_interrupted(const void *pc, const void **addresses, int most)
 {
-	struct walk w = { .addresses = addresses, .most = most, .start = pc };
-
-	_Unwind_Backtrace(step, &w);
-	return w.count;
+	return walk(&(struct walk){ .addresses = addresses, .most = most, .start = pc }, NULL);
 }

@@ -7,6 +7,9 @@
  *
  * The addresses are those of instructions: of the call where a frame is one that called, so that symbols and
  * line numbers are right also at the end of a function; and exact where the fiber stands itself.
+ *
+ * A program that is asked for a dump may be one that has overwritten its stacks: a fault while one is walked ends
+ * the walk, as long as torc__overflow_install's handler is in place.
  */
 #ifndef TORC_CORE_INTERNAL_UNWIND_H
 #define TORC_CORE_INTERNAL_UNWIND_H
@@ -21,6 +24,9 @@ int torc__unwind_context(const struct torc__context *context, const void **addre
 
 /* The same for the code that a signal handler has interrupted at pc; from that handler. */
 int torc__unwind_interrupted(const void *pc, const void **addresses, int most);
+
+/* In a handler of faults, first: does not return when the fault came from a walk on this thread. */
+void torc__unwind_escape(void);
 
 /* Where its caller is, as if it had switched away: valid until the caller returns. */
 static inline __attribute__((always_inline)) void torc__context_here(struct torc__context *context)

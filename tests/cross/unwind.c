@@ -1,12 +1,14 @@
 /*
- * The backtrace of a context that is not running, on a foreign architecture; tests/core/dump.c does it on this one.
+ * The backtrace of a context that is not running, on a foreign architecture; tests/core/unwind.c runs it on this one.
  */
 #include <stdint.h>
 #include <stdio.h>
 
 #include "core/internal/unwind.h"
 
+#ifndef NATIVE
 #include "core/unwind.c"
+#endif
 
 static struct torc__context thread, fiber;
 static char stack[65536] __attribute__((aligned(16)));
