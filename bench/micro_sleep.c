@@ -63,6 +63,48 @@ static double measure_cancel(void *arg)
 	return (micro_cpu_ns() - start) / s->count;
 }
 
+/* --- a million: measured once, for its stacks take some 4 GiB and most of the time --- */
+
+#define MILLION    1000000
+#define ARM_WITHIN TORC_SECONDS(2)
+
+static uint64_t first_moment;
+
+static int moment_sleeper(void *arg)
+{
+	struct sleepers *s = arg;
+	uint64_t place = s->spawned++ * UINT64_C(2654435761) % s->count;
+
+	return torc_sleep_until(first_moment + place * SPREAD_NS);
+}
+
+static int million_fiber(void *arg)
+{
+	struct sleepers s = { .count = MILLION };
+	struct torc_group g;
+	double start, armed;
+
+	(void)arg;
+	torc_group_enter(&g);
+	for (unsigned i = 0; i < s.count; i++)
+		s.error |= torc_group_spawn(&g, moment_sleeper, &s);
+	first_moment = torc_now_ns() + ARM_WITHIN;
+	start = micro_cpu_ns();
+	torc_yield(); /* all of them are parked after this */
+	armed = micro_cpu_ns();
+	s.error |= torc_group_wait(&g);
+	micro_report("cpu, start and arm, 1000000 sleepers", (armed - start) / s.count, "ns",
+		     MICRO_NO_TARGET);
+	micro_report("cpu, fire and end, 1000000 sleepers", (micro_cpu_ns() - armed) / s.count,
+		     "ns", MICRO_NO_TARGET);
+	if (!s.error)
+		micro_report("cpu, cancel and end, 1000000 sleepers", measure_cancel(&s), "ns",
+			     MICRO_NO_TARGET);
+	return s.error;
+}
+
+/* --- */
+
 static int sleep_fiber(void *arg)
 {
 	struct sleepers one = { .count = 1, .rounds = 20000 };
@@ -84,7 +126,9 @@ static int sleep_fiber(void *arg)
 
 static int run(void)
 {
-	return micro_in_fiber(sleep_fiber);
+	int r = micro_in_fiber(sleep_fiber);
+
+	return r < 0 ? r : micro_in_fiber(million_fiber);
 }
 
 const struct micro micro_sleep = { "sleep", "torc_sleep: arm a timer and fire it; cancel a sleeper",

@@ -150,6 +150,8 @@ static void describe_chan(const struct torc__wait *wait, struct torc__message *m
 	const struct torc_chan *c = torc__container_of(guard, const struct torc_chan, guard);
 
 	torc__waiter_describe(wait, m);
+	if (!((const struct torc__waiter *)wait)->node.queued) /* it has what it waited for */
+		return;
 	torc__message_text(m, ", with ");
 	torc__message_number(m, c->count, 10);
 	torc__message_text(m, " of ");

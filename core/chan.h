@@ -18,7 +18,9 @@
  * Send what must not be lost as a pointer, and own it until the send has returned 0: a send that fails has not
  * sent. An item that was received is returned, even when the receiver's scope was cancelled meanwhile.
  *
- * All calls may be made by fibers of any loop; those that never suspend also from a completion's callback.
+ * All calls may be made by fibers of any loop; those that never suspend also from a completion's callback. Where items
+ * can wait, a fiber of another loop is told of the first one when this loop's turn ends, and then finds all that
+ * were sent meanwhile; without capacity it is told at once.
  */
 #ifndef TORC_CORE_CHAN_H
 #define TORC_CORE_CHAN_H
@@ -34,7 +36,7 @@ enum torc_chan_order {
 	TORC_CHAN_PRIORITY, /* the least first, as `before` says; equals in any order */
 };
 
-/* Is item a to be received before item b? Must not suspend. */
+/* Is item a to be received before item b? Must not suspend, nor use channels or locks. */
 typedef bool torc_chan_before(const void *a, const void *b, void *arg);
 
 struct torc_chan_options {

@@ -48,6 +48,9 @@ TORC_API int torc_sleep_until(uint64_t moment_ns);
 /*
  * torc_now_ns - the monotonic clock, in nanoseconds (clock_gettime(2), CLOCK_MONOTONIC).
  *
+ * It begins at some point before the start, is never set back or forward, and stands still while the machine
+ * is suspended: so do sleeps, deadlines and intervals, which all go by it.
+ *
  * torc_turn_ns is the same clock as the loop read it when this turn began: a load instead of some
  * 25 ns. Between the two lies what the fibers of this turn have computed so far.
  *

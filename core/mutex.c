@@ -10,10 +10,12 @@
 static void describe_mutex(const struct torc__wait *wait, struct torc__message *m)
 {
 	const struct torc__guard *guard = ((const struct torc__waiter *)wait)->guard;
-	const struct torc__fiber *owner =
-		torc__container_of(guard, const struct torc_mutex, guard)->owner;
+	const struct torc__fiber *owner;
 
 	torc__waiter_describe(wait, m);
+	if (!((const struct torc__waiter *)wait)->node.queued) /* it has what it waited for */
+		return;
+	owner = torc__container_of(guard, const struct torc_mutex, guard)->owner;
 	torc__message_text(m, ", locked by fiber ");
 	torc__message_text(m, owner && owner->name ? owner->name : "(unnamed)");
 }

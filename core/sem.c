@@ -56,6 +56,7 @@ int torc_sem_acquire(struct torc_sem *s, uint32_t units)
 	int r = torc__scope_check(f);
 	bool owned, taken;
 
+	torc__check(units, "no units are acquired of a semaphore");
 	if (torc__unlikely(r < 0))
 		return r;
 	owned = torc__guard_enter(f->loop, &s->guard);

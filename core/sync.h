@@ -16,7 +16,8 @@
  * What holds for all of them:
  *
  *  - Any fiber of any loop may use them, and calls that never suspend may also be made from a completion's
- *    callback (core/op.h). They are not for threads that run no loop.
+ *    callback (core/op.h), but for those of mutexes and rwlocks: locks belong to fibers. Nothing here is for
+ *    threads that run no loop.
  *  - Who waits is served first come, first served, and nobody overtakes: what is let go goes to the first
  *    waiter directly, before it runs (hand-off).
  *  - Waiting is cut short by the caller's scope: the call returns -ECANCELED or -ETIMEDOUT and has had no
@@ -151,7 +152,7 @@ TORC_API void torc_sem_done(struct torc_sem *sem);
 /*
  * torc_sem_acquire - take units, all at once. Who wants many is not overtaken by those that want few.
  *
- *   @units  1 or more; waits for ever where there will never be so many
+ *   @units  1 or more, 0 traps; waits for ever where there will never be so many
  *
  * Returns     0            taken
  *             -ECANCELED, -ETIMEDOUT   the scope: nothing was taken
@@ -270,7 +271,8 @@ struct torc_once {
 /*
  * torc_once - run fn(arg) unless it has succeeded before, by whoever comes first.
  *
- * Who comes meanwhile waits. When fn fails, the failure is its caller's, and the next in line tries again.
+ * For objects that last as long as the program: that it has succeeded does not say that the fiber which ran fn is
+ * through with the object. Who comes meanwhile waits. When fn fails, the failure is its caller's, and the next in line tries again.
  * Coming back from inside fn traps.
  *
  * Returns     >= 0         what fn returned when it succeeded

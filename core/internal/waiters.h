@@ -96,6 +96,10 @@ static inline void torc__queue_grant_all(struct torc__queue *queue, int result,
 
 void torc__wake_away(struct torc__loop *loop, struct torc__waiter *waiter, bool later);
 
+/*
+ * Let a fiber go on whose node was taken out; NULL: nobody. Not inside a guard. `loop` is the calling thread's;
+ * `later`: another loop is told at the end of this turn, and finds more to do then.
+ */
 static inline void torc__wake_at(struct torc__loop *loop, struct torc__node *node, bool later)
 {
 	struct torc__waiter *w;
@@ -109,16 +113,9 @@ static inline void torc__wake_at(struct torc__loop *loop, struct torc__node *nod
 		torc__wake_away(loop, w, later);
 }
 
-/* Let a fiber go on whose node was taken out; NULL: nobody. Not inside a guard. `loop`: the calling thread's. */
 static inline void torc__wake(struct torc__loop *loop, struct torc__node *node)
 {
 	torc__wake_at(loop, node, false);
-}
-
-/* The same, but another loop hears of it at the end of this turn. */
-static inline void torc__wake_later(struct torc__loop *loop, struct torc__node *node)
-{
-	torc__wake_at(loop, node, true);
 }
 
 void torc__wake_granted(struct torc__loop *loop, struct torc__granted *granted);
