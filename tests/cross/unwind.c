@@ -56,6 +56,20 @@ void torc__fiber_main(struct torc__context *context)
 		torc__switch(&fiber, &thread);
 }
 
+/* The entry of generators is in the same file as that of fibers. */
+void torc__gen_begin(void *g);
+void torc__gen_end(void *g, int result);
+
+void torc__gen_begin(void *g)
+{
+	(void)g;
+}
+
+void torc__gen_end(void *g, int result)
+{
+	(void)g, (void)result;
+}
+
 static int near(const void *address, const void *returns_to)
 {
 	return (const char *)address == (const char *)returns_to - 1;
@@ -80,7 +94,7 @@ int main(void)
 	const void *a[TORC__FRAMES_MOST];
 	struct torc__context here;
 
-	torc__context_init(&fiber, stack + sizeof(stack));
+	torc__context_init(&fiber, stack + sizeof(stack), torc__switch_entry);
 	check(torc__unwind_context(&fiber, a, TORC__FRAMES_MOST) == 1 && a[0] == fiber.pc,
 	      "one that has never run is at its first instruction");
 	torc__switch(&thread, &fiber);
