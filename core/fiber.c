@@ -66,9 +66,9 @@ struct torc__fiber *torc__fiber_create(struct torc__loop *loop, unsigned class_i
 	f->sibling_link = NULL;
 	f->task = NULL; /* and remote */
 	/* Whoever spawns, not the group's owner. There is no such fiber in mail from another loop. */
-	f->locals = loop->current && loop->current->locals
-			    ? torc__locals_share(loop->current->locals)
-			    : NULL;
+	f->locals = NULL;
+	if (torc__unlikely(loop->current && loop->current->locals))
+		f->locals = torc__locals_share(loop->current->locals);
 	f->fn = fn;
 	f->arg = arg;
 	f->timer.at_ns = TORC_NEVER;

@@ -15,8 +15,7 @@
  * and `outer` back. Who resumes the first of such a chain switches to its last, the leaf, directly; the others
  * sleep on. When the leaf ends, its outer one is woken with the outcome, on behalf of the one that was resumed.
  *
- *	resumed --> G1 --> G2 --> G3		leaf of each: G3, driver of G3 while it runs: G1
- *	             \............^
+ *	consumer ..> G1 --> G2 --> G3	the leaf of all three is G3; its driver, while it runs, is G1
  *
  * Invariants
  *	1. A generator is linked to at most one inner one, and at most one is linked to it: a second one that

@@ -180,7 +180,7 @@ static inline void torc__op_set_state(struct torc_op *op, enum torc__op_state to
 	/* Bit `from` of legal[to]. */
 	static const uint8_t legal[] = {
 		[TORC__OP_IDLE] = 1 << TORC__OP_PENDING | 1 << TORC__OP_CANCELLING,
-		[TORC__OP_PENDING] = 0,
+		[TORC__OP_PENDING] = 1 << TORC__OP_IDLE,
 		[TORC__OP_CANCELLING] = 1 << TORC__OP_PENDING,
 	};
 

@@ -373,6 +373,46 @@ Test(local, destructors_run_at_the_end_before_others_learn_of_it_last_set_first)
 	run(in_order, NULL);
 }
 
+static atomic_bool destroyed_slowly;
+
+static void take_time(void *value)
+{
+	uint64_t until = torc_now_ns() + TORC_MS(2);
+
+	(void)value;
+	while (torc_now_ns() < until)
+		;
+	atomic_store(&destroyed_slowly, true);
+}
+
+static int set_slow(void *arg)
+{
+	static struct torc_local slow = TORC_LOCAL(take_time);
+
+	return torc_local_set(&slow, arg);
+}
+
+static int wait_elsewhere(void *arg)
+{
+	struct torc_group g;
+
+	for (int i = 0; i < 5; i++) {
+		atomic_store(&destroyed_slowly, false);
+		torc_group_enter(&g);
+		check_eq(torc_group_spawn_with(&g, HOW(.loop = TORC_ON_LOOP(1)), set_slow, &arg),
+			 0);
+		check_eq(torc_group_wait(&g), 0);
+		check(atomic_load(&destroyed_slowly));
+	}
+	return 0;
+}
+
+Test(local, a_group_elsewhere_learns_of_the_end_when_the_destructors_have_run)
+{
+	setenv("TORC_DISABLE", "msg_ring", 1); /* wakes at once, not at the end of the turn */
+	cr_assert_eq(run_with(OPTIONS(.loops = 2), wait_elsewhere, NULL), 0);
+}
+
 static int hold_until_told(void *arg)
 {
 	return torc_sleep_until(*(uint64_t *)arg);
