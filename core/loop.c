@@ -50,7 +50,8 @@ void torc__loop_wake_by_fd(struct torc__loop *loop)
 static void wake_failed(struct torc_op *op, int res, unsigned cqe_flags)
 {
 	(void)cqe_flags;
-	torc__op_set_state(op, TORC__OP_PENDING); /* a later message to that loop may be under way */
+	torc__op_set_state(op,
+			   TORC__OP_PENDING); /* a later message to that loop may be under way */
 	if (res < 0)
 		torc__loop_wake_by_fd(((struct torc__wake *)(void *)op)->target);
 }
