@@ -17,7 +17,11 @@
 
 #include <torc/torc.h>
 
-enum { LOOPS = 3, CLIENTS = 24 /* per loop */ };
+enum {
+	LOOPS = 3,
+	CLIENTS = 24, /* per loop */
+	ENOUGH = 100, /* connections that have finished, and as many that were cut short */
+};
 
 static struct {
 	_Atomic bool stop;
@@ -218,7 +222,10 @@ static int app(void *arg)
 		check(torc_group_spawn_with(&g, &o, client, (void *)(uintptr_t)(test.seed + i)) ==
 		      0);
 	}
+	/* For a time, and until enough of either kind has happened: a sanitizer or a slow machine may need longer. */
 	(void)torc_sleep(TORC_SECONDS(test.seconds));
+	while (atomic_load(&test.finished) <= ENOUGH || atomic_load(&test.cut) <= ENOUGH)
+		(void)torc_sleep(TORC_MS(100));
 	atomic_store(&test.stop, true);
 	return torc_group_wait(&g);
 }
@@ -252,7 +259,6 @@ int main(int argc, char **argv)
 	printf("%llu finished, %llu cut short, %llu refused\n", (unsigned long long)test.finished,
 	       (unsigned long long)test.cut, (unsigned long long)test.refused);
 	check(r == 0);
-	check(test.finished > 100 && test.cut > 100);
 	check(count_fds() == before);
 	return 0;
 }
