@@ -348,11 +348,11 @@ static bool stay_awake(struct torc__loop *loop)
 
 static void nap(struct torc__loop *loop)
 {
-	uint64_t start = loop->ring.kernel->now(&loop->ring);
+	uint64_t idle_ns = loop->stats.idle_ns;
 
 	sleep_in_ring(loop);
 	if (loop->may_watch && atomic_load_explicit(&loop->mailbox.head, memory_order_relaxed))
-		loop->vigilant = loop->now_ns - start < NAP_NS;
+		loop->vigilant = loop->stats.idle_ns - idle_ns < NAP_NS;
 }
 
 static void poll_ring(struct torc__loop *loop)
@@ -492,12 +492,13 @@ void torc__loop_quiesce(struct torc__loop *loop)
 
 void torc__loop_close(struct torc__loop *loop)
 {
-	for (int i = 0; i < TORC__LOCALS; i++)
-		if (loop->locals[i].destroy)
-			loop->locals[i].destroy(loop->locals[i].data);
+	for (int i = 0; i < TORC__ATTACHMENTS; i++)
+		if (loop->attached[i].destroy)
+			loop->attached[i].destroy(loop->attached[i].data);
 	loop->ring.kernel->close(&loop->ring);
 	close(loop->wake_fd);
 	free(loop->wakes);
+	torc__remotes_done(loop);
 	torc__timers_done(&loop->timers);
 	torc__stacks_done(&loop->stacks);
 	torc__overflow_thread_end(loop->alt_stack);

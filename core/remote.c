@@ -29,10 +29,11 @@
  *	           <--- echo ------------------------------------------ cancel_mail
  *	           <--- ended ----------------------------------------- start_mail
  *
- * The record is home's once it is adopted, and is freed there when ended and each echo have come.
+ * The record is home's once it is adopted, and is released there when ended and each echo have come.
  */
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "core/internal/group.h"
 #include "core/internal/runtime.h"
@@ -49,7 +50,7 @@ struct torc__remote {
 
 	/* Home's. */
 	struct torc__mail adopt_mail;
-	struct torc__remote *next, **link;
+	struct torc__remote *next, **link; /* in the group, or in the loop's spare ones */
 	bool cancelling; /* the echo has not come back */
 	bool ended;
 
@@ -70,12 +71,57 @@ struct torc__remote {
 	bool placed;  /* by load: may be passed on */
 };
 
+/* --- memory --- */
+
+/*
+ * Records are wanted in bursts, which is where malloc(3) is slow. So many stay with the loop that freed them; none
+ * where a sanitizer is to see the use of one that is over.
+ */
+#if defined(TORC__ASAN) || defined(TORC__TSAN)
+#define SPARE_MOST 0u
+#else
+#define SPARE_MOST 1024u
+#endif
+
+static struct torc__remote *allocate(struct torc__loop *loop)
+{
+	struct torc__remote *r = loop->spare_remotes;
+
+	if (!r)
+		return calloc(1, sizeof(*r));
+	loop->spare_remotes = r->next;
+	loop->spare_remotes_count--;
+	memset(r, 0, sizeof(*r));
+	return r;
+}
+
+static void release(struct torc__loop *loop, struct torc__remote *r)
+{
+	if (loop->spare_remotes_count >= SPARE_MOST) {
+		free(r);
+		return;
+	}
+	r->next = loop->spare_remotes;
+	loop->spare_remotes = r;
+	loop->spare_remotes_count++;
+}
+
+void torc__remotes_done(struct torc__loop *loop)
+{
+	struct torc__remote *r = loop->spare_remotes, *next;
+
+	for (; r; r = next) {
+		next = r->next;
+		free(r);
+	}
+}
+
 /* --- at home --- */
 
-static void free_remote(struct torc__remote *r)
+static void release_over(struct torc__loop *home, struct torc__remote *r)
 {
 	if (r->ended && !r->cancelling)
-		free(r);
+		release(home, r);
 }
 
 static void link_remote(struct torc__remote *r)
@@ -113,7 +159,6 @@ static void deliver_ended(struct torc__loop *home, struct torc__mail *mail)
 	struct torc__remote *r = torc__container_of(mail, struct torc__remote, start_mail);
 	struct torc_group *g = r->group;
 
-	(void)home;
 	unlink_remote(r);
 	if (r->task)
 		torc__task_end(g, r->task, r->result, r->echo);
@@ -125,16 +170,15 @@ static void deliver_ended(struct torc__loop *home, struct torc__mail *mail)
 								    .spawn_site = r->spawn_site });
 	torc__group_child_gone(g);
 	r->ended = true;
-	free_remote(r);
+	release_over(home, r);
 }
 
 static void deliver_echo(struct torc__loop *home, struct torc__mail *mail)
 {
 	struct torc__remote *r = torc__container_of(mail, struct torc__remote, cancel_mail);
 
-	(void)home;
 	r->cancelling = false;
-	free_remote(r);
+	release_over(home, r);
 }
 
 static void deliver_cancel(struct torc__loop *loop, struct torc__mail *mail);
@@ -249,10 +293,10 @@ static void deliver_cancel(struct torc__loop *loop, struct torc__mail *mail)
 
 /* --- the caller --- */
 
-static struct torc__remote *create(struct torc_group *g, struct torc__loop *away,
-				   const struct torc_spawn_options *o)
+static struct torc__remote *create(struct torc__loop *from, struct torc_group *g,
+				   struct torc__loop *away, const struct torc_spawn_options *o)
 {
-	struct torc__remote *r = calloc(1, sizeof(*r));
+	struct torc__remote *r = allocate(from);
 
 	if (!r)
 		return NULL;
@@ -276,7 +320,7 @@ static int launch(struct torc__remote *r, struct torc__loop *from)
 		int error = start(r, from);
 
 		if (error) {
-			free(r);
+			release(from, r);
 			return error;
 		}
 	}
@@ -298,7 +342,7 @@ int torc__remote_spawn(struct torc_group *g, const struct torc_spawn_options *o,
 
 	torc__check(!o || !o->task || g->scope.fiber->loop == from,
 		    "a task is given for a group of another loop");
-	r = create(g, away, o);
+	r = create(from, g, away, o);
 	if (!r)
 		return -ENOMEM;
 	r->fn = fn;
@@ -306,7 +350,7 @@ int torc__remote_spawn(struct torc_group *g, const struct torc_spawn_options *o,
 	r->spawn_site = site;
 	r->class_index = class_index;
 	if (away != from && from->current && torc__locals_copy(from->current->locals, &r->locals)) {
-		free(r);
+		release(from, r);
 		return -ENOMEM;
 	}
 	return launch(r, from);

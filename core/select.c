@@ -75,6 +75,7 @@ static int do_case(struct torc_case *c, struct torc__node **ret_wake)
 {
 	if (c->op == TORC_SEND)
 		return torc__chan_send_now(c->chan, c->item, ret_wake);
+	torc__check(c->op == TORC_RECV, "torc_select of a case that neither sends nor receives");
 	return torc__chan_recv_now(c->chan, c->item, ret_wake);
 }
 

@@ -92,7 +92,7 @@ static void free_cache(void *data)
 
 static struct date_cache *cache_of(struct torc__loop *loop)
 {
-	struct torc__local_slot *slot = &loop->locals[TORC__LOCAL_HTTP];
+	struct torc__attached *slot = &loop->attached[TORC__ATTACHED_HTTP];
 	static struct date_cache none; /* without memory: formatted anew each time */
 
 	if (!slot->data) {

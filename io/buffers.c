@@ -79,13 +79,13 @@ static struct torc__buffers *create(struct torc__loop *loop)
 		destroy(b);
 		return NULL;
 	}
-	loop->locals[TORC__LOCAL_BUFFERS] = (struct torc__local_slot){ b, destroy };
+	loop->attached[TORC__ATTACHED_BUFFERS] = (struct torc__attached){ b, destroy };
 	return b;
 }
 
 struct torc__buffers *torc__buffers(struct torc__loop *loop)
 {
-	struct torc__buffers *b = loop->locals[TORC__LOCAL_BUFFERS].data;
+	struct torc__buffers *b = loop->attached[TORC__ATTACHED_BUFFERS].data;
 
 	return b ? b : create(loop);
 }

@@ -273,6 +273,9 @@ struct torc__remote_view {
 
 void torc__remote_look(const struct torc__remote *remote, struct torc__remote_view *ret_view);
 
+/* Free the records that the loop keeps for the next spawns. */
+void torc__remotes_done(struct torc__loop *loop);
+
 /* Every fiber of a group gets `status`: those of this loop are put on a work list, see scope.c. */
 struct torc__fiber *torc__group_cancel_children(struct torc_group *group, int status,
 						const char *reason, struct torc__fiber *list);

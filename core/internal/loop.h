@@ -29,6 +29,7 @@
 #include "core/internal/trap.h"
 
 struct torc__fiber;
+struct torc__remote;
 struct torc__runtime;
 
 /* user_data of entries whose completion means nothing, and of a wake-up from another loop. */
@@ -57,13 +58,13 @@ struct torc__wake {
 };
 
 /* State that a layer above keeps per loop. */
-enum torc__local {
-	TORC__LOCAL_BUFFERS,
-	TORC__LOCAL_HTTP,
-	TORC__LOCALS,
+enum torc__attachment {
+	TORC__ATTACHED_BUFFERS,
+	TORC__ATTACHED_HTTP,
+	TORC__ATTACHMENTS,
 };
 
-struct torc__local_slot {
+struct torc__attached {
 	void *data;
 	void (*destroy)(void *data);
 };
@@ -115,6 +116,8 @@ struct torc__loop {
 	unsigned default_class;                               /* of stacks */
 	struct torc__mail cancel_mail, ended_mail, stop_mail; /* shutdown, see run.c */
 	struct torc_group *root_group;                        /* of detached fibers */
+	struct torc__remote *spare_remotes;                   /* remote.c */
+	unsigned spare_remotes_count;
 
 	int wake_fd; /* an eventfd, for those who cannot send a message through a ring */
 	struct torc_op wake_op;
@@ -123,7 +126,7 @@ struct torc__loop {
 	struct torc__wake *wakes;  /* [runtime->loop_count] */
 	struct torc_op *signal_op; /* loop 0's, or NULL */
 
-	struct torc__local_slot locals[TORC__LOCALS];
+	struct torc__attached attached[TORC__ATTACHMENTS];
 	struct torc_stats stats;
 	uint64_t began_ns; /* when it was opened */
 	pthread_t thread;

@@ -5,7 +5,7 @@
  * is not moved when that time moves later: it fires early, finds nothing due and is set again. So a
  * server that gives each request a fresh deadline touches the heap once per timeout, not once per request.
  *
- * The heap is 4-ary: half the levels of a binary one, and the four children share a cache line.
+ * The heap is 4-ary: half the levels of a binary one, and the four children lie side by side.
  */
 #ifndef TORC_CORE_INTERNAL_TIMER_H
 #define TORC_CORE_INTERNAL_TIMER_H

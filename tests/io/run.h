@@ -57,7 +57,7 @@ static inline int run_and_count_buffers(void *arg)
 {
 	struct run_call *call = arg;
 	int r = call->fn(call->arg);
-	struct torc__buffers *b = torc__self()->loop->locals[TORC__LOCAL_BUFFERS].data;
+	struct torc__buffers *b = torc__self()->loop->attached[TORC__ATTACHED_BUFFERS].data;
 
 	if (b)
 		check_eq(b->available, b->count);

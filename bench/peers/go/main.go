@@ -4,7 +4,8 @@
 // differs from torc, and cannot be made equal:
 //
 //   - A goroutine may be moved to another core between any two instructions; torc's fibers stay on their
-//     loop. With GOMAXPROCS=2 each row is left to the scheduler: it runs a pair on one core or on two.
+//     loop. With GOMAXPROCS=2 each row is left to the scheduler: it runs a pair on one core or on two,
+//     but for the rows "from thread to thread".
 //   - Stacks grow, so goroutines are started with 2 KiB; memory is collected, and that is part of the
 //     figures, as it is of a program's.
 //   - sync.WaitGroup carries no error and cancels nobody; torc's groups do.

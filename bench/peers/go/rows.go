@@ -11,9 +11,9 @@ var rows = []row{
 	{"yield", "2 fibers", "ns", yield},
 	{"spawn", "group enter, spawn, wait", "ns", func() float64 { return spawn(1, 50000) }},
 	{"spawn", "per fiber, 64 in one group", "ns", func() float64 { return spawn(64, 1500) }},
-	{"chan", "unbuffered round trip", "ns", func() float64 { return roundTrip(100000) }},
+	{"chan", "unbuffered round trip", "ns", func() float64 { return roundTrip(100000, anyThread) }},
 	{"chan", "buffered send and recv", "ns", fillAndDrain},
-	{"chan", "buffered, two fibers", "ns", func() float64 { return pipeline(64, 500000) }},
+	{"chan", "buffered, two fibers", "ns", func() float64 { return pipeline(64, 500000, anyThread) }},
 	{"mutex", "lock and unlock", "ns", uncontended},
 	{"mutex", "contended, 2 fibers", "ns", contended},
 	{"select", "4 channels", "ns", selectOfFour},
@@ -21,12 +21,23 @@ var rows = []row{
 	{"timeout", "scope with a deadline", "ns", deadline},
 }
 
-// Nothing says where a goroutine runs: with two cores to take, what can go on both may still stay on one.
+// Nothing says where a goroutine runs: with two cores to take, what can go on both may still stay on one, as
+// pairs on a channel mostly do. The rows "from thread to thread" lock each goroutine to a thread of its own,
+// so that what is handed over goes where torc's rows take it, from one core to another.
 var crossRows = []row{
-	{"cross", "buffered channel, M items/s", "M/s", func() float64 { return 1e3 / pipeline(1024, 500000) }},
-	{"cross", "unbuffered round trip", "ns", func() float64 { return roundTrip(100000) }},
+	{"cross", "buffered channel, M items/s", "M/s", func() float64 { return 1e3 / pipeline(1024, 500000, anyThread) }},
+	{"cross", "buffered channel, M items/s, from thread to thread", "M/s",
+		func() float64 { return 1e3 / pipeline(1024, 200000, ownThread) }},
+	{"cross", "unbuffered round trip", "ns", func() float64 { return roundTrip(100000, anyThread) }},
+	{"cross", "unbuffered round trip, from thread to thread", "ns",
+		func() float64 { return roundTrip(2000, ownThread) }},
 	{"cross", "spawn and wait, bursts of 1000", "ns", func() float64 { return spawn(1000, 100) }},
 }
+
+// anyThread leaves a goroutine to the scheduler; ownThread ties the calling one to its thread until it ends.
+func anyThread() {}
+
+func ownThread() { runtime.LockOSThread() }
 
 // inTwo runs two functions in a goroutine each and waits for both.
 func inTwo(a, b func()) {
@@ -62,23 +73,25 @@ func spawn(count, rounds int) float64 {
 	})
 }
 
-func roundTrip(n int) float64 {
+func roundTrip(n int, thread func()) float64 {
 	ping, pong := make(chan int), make(chan int)
+	var ns float64
 
-	go func() {
+	inTwo(func() {
+		thread()
 		for v := range ping {
 			pong <- v
 		}
-		close(pong)
-	}()
-	ns := perPiece(n, func() {
-		for i := 0; i < n; i++ {
-			ping <- i
-			<-pong
-		}
+	}, func() {
+		thread()
+		ns = perPiece(n, func() {
+			for i := 0; i < n; i++ {
+				ping <- i
+				<-pong
+			}
+		})
+		close(ping)
 	})
-	close(ping)
-	<-pong
 	return ns
 }
 
@@ -98,16 +111,18 @@ func fillAndDrain() float64 {
 	})
 }
 
-func pipeline(capacity, n int) float64 {
+func pipeline(capacity, n int, thread func()) float64 {
 	c := make(chan int, capacity)
 
 	return perPiece(n, func() {
 		inTwo(func() {
+			thread()
 			for i := 0; i < n; i++ {
 				c <- i
 			}
 			close(c)
 		}, func() {
+			thread()
 			for range c {
 			}
 		})
