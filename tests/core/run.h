@@ -23,6 +23,7 @@
 #include <torc/core/scope.h>
 
 #include "tests/support/check.h"
+#include "tests/support/random.h"
 
 #if defined(__SANITIZE_ADDRESS__)
 #define WITH_ASAN 1
@@ -176,14 +177,6 @@ static inline void expect_trap(torc_fn *fn, const char *what)
 		fprintf(stderr, "expected \"%s\", got: %s\n", what, d.text);
 		abort();
 	}
-}
-
-/* --- data --- */
-
-static inline uint32_t next_random(uint64_t *state)
-{
-	*state = *state * 6364136223846793005u + 1442695040888963407u;
-	return (uint32_t)(*state >> 33);
 }
 
 #endif
