@@ -1,18 +1,11 @@
 /*
  * Channels: each item once, in order, whatever is cancelled or closed meanwhile.
  */
-#include "tests/core/calls.h"
+#include "tests/core/chans.h"
 
 TestSuite(chan, .timeout = 60);
 
 /* --- the table --- */
-
-static void start_chan(struct object *o, size_t capacity)
-{
-	check_eq(torc_chan_init(&o->chan, sizeof(uint64_t), capacity), 0);
-	o->sent = 7;
-	o->received = WAITING;
-}
 
 static void start_unbuffered(struct object *o)
 {
@@ -44,39 +37,6 @@ static int receive_item(struct object *o)
 
 	check_eq(o->received, r == 1 ? 7 : WAITING); /* written on success only */
 	return r == 1 ? 0 : r;
-}
-
-static bool take(struct object *o)
-{
-	uint64_t item = WAITING;
-	int r = torc_chan_try_recv(&o->chan, &item);
-
-	check(r == -EAGAIN || r == 1);
-	check_eq(item, r == 1 ? 7 : WAITING);
-	return r == 1;
-}
-
-static bool take_first(struct object *o)
-{
-	uint64_t item;
-
-	check_eq(torc_chan_try_recv(&o->chan, &item), 1);
-	check_eq(item, 6);
-	return true;
-}
-
-static bool give(struct object *o)
-{
-	int r = torc_chan_try_send(&o->chan, &o->sent);
-
-	check(r == -EAGAIN || r == 0);
-	return r == 0;
-}
-
-static bool close_chan(struct object *o)
-{
-	torc_chan_close(&o->chan);
-	return true;
 }
 
 static void finish_empty(struct object *o, bool success)
