@@ -3,12 +3,11 @@
  */
 #include "tests/core/run.h"
 
-#include <sys/mman.h>
-
 #include <torc/core/chan.h>
-#include <torc/core/dump.h>
 #include <torc/core/gen.h>
 #include <torc/core/sync.h>
+
+#include "tests/support/dump.h"
 
 TestSuite(dump_waits, .timeout = 60);
 
@@ -167,20 +166,6 @@ static void expect_line(const char *text, const struct wait *w)
 		return;
 	fprintf(stderr, "expected \"%s\" in:\n%s\n", line, text);
 	abort();
-}
-
-static char *dump_text(void)
-{
-	int fd = memfd_create("dump", MFD_CLOEXEC);
-	off_t len;
-	char *text;
-
-	check_eq(torc_dump(fd), 0);
-	len = lseek(fd, 0, SEEK_END);
-	text = calloc(1, (size_t)len + 1);
-	check_eq(pread(fd, text, (size_t)len, 0), len);
-	close(fd);
-	return text;
 }
 
 static void hold_everything(void)
