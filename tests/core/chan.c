@@ -240,17 +240,8 @@ static int exchange_all(void *arg)
 
 Test(chan, each_item_is_received_once_and_in_its_senders_order)
 {
-	static const char *const off[] = { "", "membarrier" };
-
-	for (size_t i = 0; i < COUNT(off); i++) {
-		setenv("TORC_DISABLE", off[i], 1);
-		check_eq(run_with(OPTIONS(.loops = 1, .stack_bytes = 128 << 10), exchange_all,
-				  NULL),
-			 0);
-		check_eq(run_with(OPTIONS(.loops = 3, .stack_bytes = 128 << 10), exchange_all,
-				  NULL),
-			 0);
-	}
+	run_both_guards(OPTIONS(.loops = 1, .stack_bytes = 128 << 10), exchange_all, NULL);
+	run_both_guards(OPTIONS(.loops = 3, .stack_bytes = 128 << 10), exchange_all, NULL);
 }
 
 /* --- lines --- */
@@ -830,7 +821,6 @@ Test(chan, misuse_traps_with_a_message)
 {
 	static const char unusable[] =
 		"a channel is used that was not initialised, or is done with";
-	struct died d;
 
 	expect_trap(send_shared, unusable);
 	expect_trap(receive_shared, unusable);
@@ -843,7 +833,5 @@ Test(chan, misuse_traps_with_a_message)
 	expect_trap(receive_after, unusable);
 	expect_trap(close_after, "illegal change of a channel's state");
 	expect_trap(done_after, "illegal change of a channel's state");
-	d = in_child(try_shared, NULL);
-	cr_assert_eq(d.signal, SIGABRT);
-	cr_assert(strstr(d.text, "called outside of a loop"), "%s", d.text);
+	expect_trap_outside(try_shared, "called outside of a loop");
 }

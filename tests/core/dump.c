@@ -381,14 +381,8 @@ static int spawn_back_and_forth(void *arg)
 	struct torc_stats s;
 
 	(void)arg;
-	for (int i = 0; i < 50; i++) {
-		struct torc_group g;
-
-		torc_group_enter(&g);
-		check_eq(torc_group_spawn_with(&g, HOW(.loop = TORC_ON_LOOP(1)), return_arg, NULL),
-			 0);
-		check_eq(torc_group_wait(&g), 0);
-	}
+	for (int i = 0; i < 50; i++)
+		check_eq(run_on(1, return_arg, NULL), 0);
 	torc_stats(&s);
 	check_ge(s.wakes_sent, 1);
 	check_ge(s.wakes_received, 1);

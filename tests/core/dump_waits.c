@@ -270,11 +270,6 @@ static int wait_for_a_lock_that_is_never_let_go(void *arg)
 	return torc_group_wait(&g);
 }
 
-static int run_on_two_loops(void *fn)
-{
-	return torc_run(OPTIONS(.loops = 2), (torc_fn *)VALUE(fn), NULL) != 0;
-}
-
 Test(dump_waits, a_deadlock_says_what_everybody_waits_for)
 {
 	static const struct {
@@ -287,7 +282,7 @@ Test(dump_waits, a_deadlock_says_what_everybody_waits_for)
 	};
 
 	for (size_t i = 0; i < COUNT(deadlocks); i++) {
-		struct died d = in_child(run_on_two_loops, ARG(deadlocks[i].fn));
+		struct died d = run_in_child(OPTIONS(.loops = 2), deadlocks[i].fn, NULL);
 
 		cr_assert_eq(d.signal, SIGABRT, "case %zu: %s", i, d.text);
 		cr_assert(strstr(d.text, "torc: deadlock: every fiber waits for another one\n"),

@@ -187,7 +187,7 @@ static int dig_in_large(void *arg)
 
 static void expect_overflow(torc_fn *fn, const char *a, const char *b)
 {
-	struct died d = in_child(run_in_child, ARG(fn));
+	struct died d = run_in_child(NULL, fn, NULL);
 
 	cr_assert_eq(d.signal, SIGSEGV, "%s", d.text);
 	cr_assert_eq(count_lines(d.text), 1, "%s", d.text);

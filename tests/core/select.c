@@ -577,13 +577,8 @@ static int storms(void *arg)
 
 Test(select, those_that_meet_crosswise_lose_nothing)
 {
-	static const char *const off[] = { "", "membarrier" };
-
-	for (size_t i = 0; i < COUNT(off); i++) {
-		setenv("TORC_DISABLE", off[i], 1);
-		check_eq(run_with(OPTIONS(.loops = 1), storms, NULL), 0);
-		check_eq(run_with(OPTIONS(.loops = LOOPS), storms, NULL), 0);
-	}
+	run_both_guards(OPTIONS(.loops = 1), storms, NULL);
+	run_both_guards(OPTIONS(.loops = LOOPS), storms, NULL);
 }
 
 /* --- in line with others --- */
@@ -764,14 +759,10 @@ static int select_outside(void *arg)
 
 Test(select, misuse_traps_with_a_message)
 {
-	struct died d;
-
 	expect_trap(select_uninitialised, "a channel is used that was not initialised");
 	expect_trap(select_done, "a channel is used that was not initialised, or is done with");
 	expect_trap(done_while_selected, "a channel is done with while a fiber waits for it");
 	expect_trap(done_when_closed, "a channel is done with while a fiber waits for it");
 	expect_trap(select_too_many, "more than INT32_MAX cases");
-	d = in_child(select_outside, NULL);
-	cr_assert_eq(d.signal, SIGABRT);
-	cr_assert(strstr(d.text, "called outside of a fiber"), "%s", d.text);
+	expect_trap_outside(select_outside, "called outside of a fiber");
 }
