@@ -315,17 +315,11 @@ static inline int try_calls_across(void *arg)
 	return 0;
 }
 
-/* With guards that have owners, and without. */
 static inline void try_calls(int loops, torc_fn *fn, const struct call *rows, size_t count)
 {
 	struct calls t = { rows, count };
-	static const char *const off[] = { "", "membarrier" };
 
-	for (size_t i = 0; i < COUNT(off); i++) {
-		setenv("TORC_DISABLE", off[i], 1);
-		check_eq(run_with(OPTIONS(.loops = loops), fn, &t), 0);
-	}
-	unsetenv("TORC_DISABLE");
+	run_both_guards(OPTIONS(.loops = loops), fn, &t);
 }
 
 #define TEST_CALLS(suite, rows)                                    \

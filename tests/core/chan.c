@@ -1,18 +1,11 @@
 /*
  * Channels: each item once, in order, whatever is cancelled or closed meanwhile.
  */
-#include "tests/core/calls.h"
+#include "tests/core/chans.h"
 
 TestSuite(chan, .timeout = 60);
 
 /* --- the table --- */
-
-static void start_chan(struct object *o, size_t capacity)
-{
-	check_eq(torc_chan_init(&o->chan, sizeof(uint64_t), capacity), 0);
-	o->sent = 7;
-	o->received = WAITING;
-}
 
 static void start_unbuffered(struct object *o)
 {
@@ -44,39 +37,6 @@ static int receive_item(struct object *o)
 
 	check_eq(o->received, r == 1 ? 7 : WAITING); /* written on success only */
 	return r == 1 ? 0 : r;
-}
-
-static bool take(struct object *o)
-{
-	uint64_t item = WAITING;
-	int r = torc_chan_try_recv(&o->chan, &item);
-
-	check(r == -EAGAIN || r == 1);
-	check_eq(item, r == 1 ? 7 : WAITING);
-	return r == 1;
-}
-
-static bool take_first(struct object *o)
-{
-	uint64_t item;
-
-	check_eq(torc_chan_try_recv(&o->chan, &item), 1);
-	check_eq(item, 6);
-	return true;
-}
-
-static bool give(struct object *o)
-{
-	int r = torc_chan_try_send(&o->chan, &o->sent);
-
-	check(r == -EAGAIN || r == 0);
-	return r == 0;
-}
-
-static bool close_chan(struct object *o)
-{
-	torc_chan_close(&o->chan);
-	return true;
 }
 
 static void finish_empty(struct object *o, bool success)
@@ -280,17 +240,8 @@ static int exchange_all(void *arg)
 
 Test(chan, each_item_is_received_once_and_in_its_senders_order)
 {
-	static const char *const off[] = { "", "membarrier" };
-
-	for (size_t i = 0; i < COUNT(off); i++) {
-		setenv("TORC_DISABLE", off[i], 1);
-		check_eq(run_with(OPTIONS(.loops = 1, .stack_bytes = 128 << 10), exchange_all,
-				  NULL),
-			 0);
-		check_eq(run_with(OPTIONS(.loops = 3, .stack_bytes = 128 << 10), exchange_all,
-				  NULL),
-			 0);
-	}
+	run_both_guards(OPTIONS(.loops = 1, .stack_bytes = 128 << 10), exchange_all, NULL);
+	run_both_guards(OPTIONS(.loops = 3, .stack_bytes = 128 << 10), exchange_all, NULL);
 }
 
 /* --- lines --- */
@@ -870,7 +821,6 @@ Test(chan, misuse_traps_with_a_message)
 {
 	static const char unusable[] =
 		"a channel is used that was not initialised, or is done with";
-	struct died d;
 
 	expect_trap(send_shared, unusable);
 	expect_trap(receive_shared, unusable);
@@ -883,7 +833,5 @@ Test(chan, misuse_traps_with_a_message)
 	expect_trap(receive_after, unusable);
 	expect_trap(close_after, "illegal change of a channel's state");
 	expect_trap(done_after, "illegal change of a channel's state");
-	d = in_child(try_shared, NULL);
-	cr_assert_eq(d.signal, SIGABRT);
-	cr_assert(strstr(d.text, "called outside of a loop"), "%s", d.text);
+	expect_trap_outside(try_shared, "called outside of a loop");
 }

@@ -80,11 +80,6 @@ static int join_after_work(void *arg)
 	return join_itself(arg);
 }
 
-static int run_deadlock(void *arg)
-{
-	return torc_run(OPTIONS(.loops = loops), (torc_fn *)VALUE(arg), NULL);
-}
-
 Test(deadlock, is_reported_with_the_fibers_that_are_in_it)
 {
 	static torc_fn *const programs[] = { join_itself, join_over_there, join_each_other,
@@ -92,7 +87,7 @@ Test(deadlock, is_reported_with_the_fibers_that_are_in_it)
 
 	for (size_t i = 0; i < COUNT(programs); i++)
 		for (loops = 1; loops <= 4; loops += loops == 2 ? 2 : 1) {
-			struct died d = in_child(run_deadlock, ARG(programs[i]));
+			struct died d = run_in_child(OPTIONS(.loops = loops), programs[i], NULL);
 
 			cr_assert_eq(d.signal, SIGABRT, "%zu, loops %d: %s", i, loops, d.text);
 			cr_assert(!strncmp(d.text, "torc: deadlock: every fiber waits for another",
@@ -110,7 +105,7 @@ Test(deadlock, is_found_without_messages_between_rings_too)
 
 	setenv("TORC_DISABLE", "msg_ring", 1);
 	loops = 4;
-	d = in_child(run_deadlock, ARG(join_over_there));
+	d = run_in_child(OPTIONS(.loops = loops), join_over_there, NULL);
 	cr_assert_eq(d.signal, SIGABRT);
 	cr_assert(strstr(d.text, "torc: end of dump") || strlen(d.text) == sizeof(d.text) - 1);
 }
@@ -204,13 +199,7 @@ static int wait_for_reader(void *arg)
 
 static int wait_for_timer(void *arg)
 {
-	struct torc_group g;
-
-	torc_group_enter(&g);
-	check_eq(torc_group_spawn_with(&g, HOW(.loop = TORC_ON_LOOP(1)), (torc_fn *)VALUE(arg),
-				       ARG(TORC_MS(20))),
-		 0);
-	return torc_group_wait(&g);
+	return run_on(1, (torc_fn *)VALUE(arg), ARG(TORC_MS(20)));
 }
 
 static int sleep_for(void *arg)
@@ -334,11 +323,7 @@ static int wait_for_job(void *arg)
 
 static int wait_for_worker(void *arg)
 {
-	struct torc_group g;
-
-	torc_group_enter(&g);
-	check_eq(torc_group_spawn_with(&g, HOW(.loop = TORC_ON_LOOP(1)), wait_for_job, arg), 0);
-	return torc_group_wait(&g);
+	return run_on(1, wait_for_job, arg);
 }
 
 Test(deadlock, work_of_other_threads_is_none)

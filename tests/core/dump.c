@@ -6,44 +6,14 @@
 #include <pthread.h>
 #include <regex.h>
 #include <stdatomic.h>
-#include <sys/mman.h>
-
-#include <torc/core/dump.h>
 
 #include "core/internal/fiber.h"
 #include "core/internal/runtime.h"
+#include "tests/support/dump.h"
 
 TestSuite(dump, .timeout = 60);
 
-/* --- a dump as a string --- */
-
-static int memory_file(void)
-{
-	int fd = memfd_create("dump", MFD_CLOEXEC);
-
-	check_ge(fd, 0);
-	return fd;
-}
-
-/* What was written to fd, which is closed. The caller frees it. */
-static char *contents(int fd)
-{
-	off_t len = lseek(fd, 0, SEEK_END);
-	char *text = calloc(1, (size_t)len + 1);
-
-	check(text);
-	check_eq(pread(fd, text, (size_t)len, 0), len);
-	close(fd);
-	return text;
-}
-
-static char *dump_text(void)
-{
-	int fd = memory_file();
-
-	check_eq(torc_dump(fd), 0);
-	return contents(fd);
-}
+/* --- what is in a text --- */
 
 static bool matches(const char *text, const char *pattern)
 {
@@ -411,14 +381,8 @@ static int spawn_back_and_forth(void *arg)
 	struct torc_stats s;
 
 	(void)arg;
-	for (int i = 0; i < 50; i++) {
-		struct torc_group g;
-
-		torc_group_enter(&g);
-		check_eq(torc_group_spawn_with(&g, HOW(.loop = TORC_ON_LOOP(1)), return_arg, NULL),
-			 0);
-		check_eq(torc_group_wait(&g), 0);
-	}
+	for (int i = 0; i < 50; i++)
+		check_eq(run_on(1, return_arg, NULL), 0);
 	torc_stats(&s);
 	check_ge(s.wakes_sent, 1);
 	check_ge(s.wakes_received, 1);

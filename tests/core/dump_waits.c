@@ -3,12 +3,11 @@
  */
 #include "tests/core/run.h"
 
-#include <sys/mman.h>
-
 #include <torc/core/chan.h>
-#include <torc/core/dump.h>
 #include <torc/core/gen.h>
 #include <torc/core/sync.h>
+
+#include "tests/support/dump.h"
 
 TestSuite(dump_waits, .timeout = 60);
 
@@ -169,20 +168,6 @@ static void expect_line(const char *text, const struct wait *w)
 	abort();
 }
 
-static char *dump_text(void)
-{
-	int fd = memfd_create("dump", MFD_CLOEXEC);
-	off_t len;
-	char *text;
-
-	check_eq(torc_dump(fd), 0);
-	len = lseek(fd, 0, SEEK_END);
-	text = calloc(1, (size_t)len + 1);
-	check_eq(pread(fd, text, (size_t)len, 0), len);
-	close(fd);
-	return text;
-}
-
 static void hold_everything(void)
 {
 	uint64_t item = 0;
@@ -285,11 +270,6 @@ static int wait_for_a_lock_that_is_never_let_go(void *arg)
 	return torc_group_wait(&g);
 }
 
-static int run_on_two_loops(void *fn)
-{
-	return torc_run(OPTIONS(.loops = 2), (torc_fn *)VALUE(fn), NULL) != 0;
-}
-
 Test(dump_waits, a_deadlock_says_what_everybody_waits_for)
 {
 	static const struct {
@@ -302,7 +282,7 @@ Test(dump_waits, a_deadlock_says_what_everybody_waits_for)
 	};
 
 	for (size_t i = 0; i < COUNT(deadlocks); i++) {
-		struct died d = in_child(run_on_two_loops, ARG(deadlocks[i].fn));
+		struct died d = run_in_child(OPTIONS(.loops = 2), deadlocks[i].fn, NULL);
 
 		cr_assert_eq(d.signal, SIGABRT, "case %zu: %s", i, d.text);
 		cr_assert(strstr(d.text, "torc: deadlock: every fiber waits for another one\n"),

@@ -523,9 +523,7 @@ static int keep_step(void *arg)
 
 Test(event, a_barrier_keeps_all_loops_in_step_round_after_round)
 {
-	check_eq(run_with(OPTIONS(.loops = LOOPS), keep_step, NULL), 0);
-	setenv("TORC_DISABLE", "membarrier", 1);
-	check_eq(run_with(OPTIONS(.loops = LOOPS), keep_step, NULL), 0);
+	run_both_guards(OPTIONS(.loops = LOOPS), keep_step, NULL);
 }
 
 /* --- the memory is the waiter's as soon as it goes on --- */
@@ -578,9 +576,7 @@ static int make_short_lives(void *arg)
 
 Test(event, may_be_freed_by_who_has_waited_for_it)
 {
-	check_eq(run_with(OPTIONS(.loops = 2), make_short_lives, NULL), 0);
-	setenv("TORC_DISABLE", "membarrier", 1);
-	check_eq(run_with(OPTIONS(.loops = 2), make_short_lives, NULL), 0);
+	run_both_guards(OPTIONS(.loops = 2), make_short_lives, NULL);
 }
 
 /* --- from a completion --- */
@@ -865,8 +861,6 @@ static int set_outside(void *arg)
 
 Test(event, misuse_traps_with_a_message)
 {
-	struct died d;
-
 	expect_trap(done_event, "an event is done with while a fiber waits for it (fiber main");
 	expect_trap(done_latch, "a latch is done with while a fiber waits for it");
 	expect_trap(done_barrier, "a barrier is done with while a fiber waits for it");
@@ -874,7 +868,5 @@ Test(event, misuse_traps_with_a_message)
 	expect_trap(below_nothing, "a latch is counted down below nothing");
 	expect_trap(add_too_many, "a latch has more to count down than it can count");
 	expect_trap(once_in_once, "torc_once is called from inside its own function");
-	d = in_child(set_outside, NULL);
-	cr_assert_eq(d.signal, SIGABRT);
-	cr_assert(strstr(d.text, "called outside of a loop"), "%s", d.text);
+	expect_trap_outside(set_outside, "called outside of a loop");
 }

@@ -1,12 +1,12 @@
 /*
  * Generators' stacks: their memory, overflows, forks, threads, fibers that suspend on them, and backtraces.
  */
+#include "tests/core/gdb.h"
 #include "tests/core/gen.h"
 
 #include <execinfo.h>
 #include <pthread.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
 #include <sys/resource.h>
 
 #include "core/internal/gen.h"
@@ -187,7 +187,7 @@ static int dig_in_large(void *arg)
 
 static void expect_overflow(torc_fn *fn, const char *a, const char *b)
 {
-	struct died d = in_child(run_in_child, ARG(fn));
+	struct died d = run_in_child(NULL, fn, NULL);
 
 	cr_assert_eq(d.signal, SIGSEGV, "%s", d.text);
 	cr_assert_eq(count_lines(d.text), 1, "%s", d.text);
@@ -586,7 +586,7 @@ struct trace {
 	void *returns[2]; /* where deeper and the body go on */
 	void *frames[64];
 	int count;
-	int report; /* a descriptor: say so and wait here to be looked at; or -1 */
+	int report; /* for await_gdb */
 };
 
 static __attribute__((noinline)) void trace_deeper(struct torc_gen *g, struct trace *t)
@@ -594,10 +594,7 @@ static __attribute__((noinline)) void trace_deeper(struct torc_gen *g, struct tr
 	t->returns[0] = __builtin_return_address(0);
 	check_eq(torc_gen_yield(g, NULL, NULL), 0);
 	t->count = backtrace(t->frames, COUNT(t->frames));
-	if (t->report >= 0) {
-		check_eq(write(t->report, "x", 1), 1);
-		check_eq(pause(), -1); /* no tail call: the frame is to be seen */
-	}
+	check_eq(await_gdb(t->report), 0);
 }
 
 static __attribute__((noinline)) int trace_body(struct torc_gen *g, void *arg)
@@ -635,62 +632,18 @@ Test(gen_stack, a_backtrace_in_a_body_ends_where_the_generator_began)
 	cr_assert((char *)t.returns[1] > entry && (char *)t.returns[1] < entry + 128);
 }
 
-static int trace_in_child(int report)
+static int trace_and_report(int report)
 {
 	struct trace t = { .report = report };
 
-	prctl(PR_SET_PTRACER, PR_SET_PTRACER_ANY, 0, 0, 0);
 	return trace_generator(&t);
-}
-
-/* What gdb says about a process that stands in trace_deeper. */
-static void ask_gdb(char *text, size_t len)
-{
-	char command[128];
-	int ready[2];
-	char byte;
-	size_t n;
-	pid_t pid;
-	FILE *gdb;
-
-	cr_assert_eq(pipe2(ready, O_CLOEXEC), 0);
-	pid = fork();
-	if (!pid)
-		_exit(trace_in_child(ready[1]));
-	cr_assert_eq(read(ready[0], &byte, 1), 1);
-	snprintf(command, sizeof(command), "timeout 40 gdb -nx -batch -p %d -ex bt 2>&1", (int)pid);
-	gdb = popen(command, "r");
-	cr_assert(gdb);
-	n = fread(text, 1, len - 1, gdb);
-	text[n] = '\0';
-	pclose(gdb);
-	kill(pid, SIGKILL);
-	waitpid(pid, NULL, 0);
 }
 
 Test(gen_stack, gdb_shows_the_right_frames)
 {
 	static const char *const frames[] = { "trace_deeper", "trace_body", "gen_entry" };
-	char text[32768];
-	const char *at = text;
 
-	if (WITH_ASAN)
-		cr_skip_test("slow under ASan");
-	if (system("command -v gdb >/dev/null 2>&1") != 0)
-		cr_skip_test("no gdb here");
-	ask_gdb(text, sizeof(text));
-	if (strstr(text, "ptrace: Operation not permitted") || strstr(text, "Could not attach"))
-		cr_skip_test("gdb may not attach here");
-	for (size_t i = 0; i < COUNT(frames); i++) {
-		const char *found = strstr(at, frames[i]);
-
-		cr_assert(found, "%s is missing in: %s", frames[i], text);
-		at = found + strlen(frames[i]);
-	}
-	at = strchr(at, '\n');
-	cr_assert(at && !strstr(at, "\n#"), "frames beyond the first: %s", text);
-	cr_assert_not(strstr(text, "Backtrace stopped"), "%s", text);
-	cr_assert_not(strstr(text, "corrupt stack"), "%s", text);
+	expect_gdb_frames(trace_and_report, frames, COUNT(frames));
 }
 
 static int be_aligned(struct torc_gen *g, void *arg)

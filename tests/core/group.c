@@ -866,10 +866,8 @@ static int refused_from_afar(void *arg)
 	struct torc_group g;
 
 	(void)arg;
-	torc_group_enter(&g);
 	far_group = &g;
-	check_eq(torc_group_spawn_with(&g, HOW(.loop = TORC_ON_LOOP(1)), fill_loop, NULL), 0);
-	return torc_group_wait(&g);
+	return run_in_group_on(&g, 1, fill_loop, NULL);
 }
 
 Test(group, a_spawn_from_afar_is_refused_at_once_where_its_loop_is_full)
@@ -938,16 +936,7 @@ static int task_from_afar(void *arg)
 
 static int elsewhere(void *fn)
 {
-	torc_group_enter(&used);
-	check_eq(torc_group_spawn_with(&used, HOW(.loop = TORC_ON_LOOP(1)), (torc_fn *)VALUE(fn),
-				       NULL),
-		 0);
-	return torc_group_wait(&used);
-}
-
-static int run_elsewhere(void *fn)
-{
-	return torc_run(OPTIONS(.loops = 2), elsewhere, fn);
+	return run_in_group_on(&used, 1, (torc_fn *)VALUE(fn), NULL);
 }
 
 /* A group that is left before the message of the spawn arrives: nothing there keeps it open. */
@@ -960,14 +949,7 @@ static int spawn_into_left(void *arg)
 	used = g; /* as its memory was left */
 	far_group = &used;
 	(void)arg;
-	torc_group_enter(&g);
-	check_eq(torc_group_spawn_with(&g, HOW(.loop = TORC_ON_LOOP(1)), spawn_from_afar, NULL), 0);
-	return torc_group_wait(&g);
-}
-
-static int run_into_left(void *arg)
-{
-	return torc_run(OPTIONS(.loops = 3), spawn_into_left, arg);
+	return run_on(1, spawn_from_afar, NULL);
 }
 
 Test(group, misuse_traps_with_a_message)
@@ -978,13 +960,11 @@ Test(group, misuse_traps_with_a_message)
 	expect_trap(next_of_left, "before it was entered or after it was left");
 	expect_trap(record_late, "recorded after the first spawn");
 	expect_trap(next_twice, "two fibers are in torc_group_next");
-	d = in_child(run_elsewhere, ARG(task_from_afar));
-	cr_assert_eq(d.signal, SIGABRT);
-	cr_assert(strstr(d.text, "task is given for a group of another loop"), "%s", d.text);
-	d = in_child(run_elsewhere, ARG(wait_next));
-	cr_assert_eq(d.signal, SIGABRT);
-	cr_assert(strstr(d.text, "torc_group_next of another loop's group"), "%s", d.text);
-	d = in_child(run_into_left, NULL);
+	expect_trap_with(OPTIONS(.loops = 2), elsewhere, ARG(task_from_afar),
+			 "task is given for a group of another loop");
+	expect_trap_with(OPTIONS(.loops = 2), elsewhere, ARG(wait_next),
+			 "torc_group_next of another loop's group");
+	d = run_in_child(OPTIONS(.loops = 3), spawn_into_left, NULL);
 	cr_assert_eq(d.signal, SIGABRT);
 	cr_assert(strstr(d.text, "after it was left"), "%s", d.text);
 }

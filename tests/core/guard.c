@@ -17,16 +17,6 @@ static int run_loops(int loops, torc_fn *fn, void *arg)
 	return run_with(OPTIONS(.loops = loops), fn, arg);
 }
 
-/* Runs fn(arg) on another loop, to its end. */
-static void on_loop(int loop, torc_fn *fn, void *arg)
-{
-	struct torc_group g;
-
-	torc_group_enter(&g);
-	check_eq(torc_group_spawn_with(&g, HOW(.loop = TORC_ON_LOOP(loop)), fn, arg), 0);
-	check_eq(torc_group_wait(&g), 0);
-}
-
 /* --- whose they are --- */
 
 static int use_sem(void *arg)
@@ -51,7 +41,7 @@ static int use_in_turn(void *arg)
 	torc_sem_init(&s, 0);
 	check_eq(s.guard.owner, TORC__GUARD_FRESH);
 	for (size_t i = 0; i < COUNT(uses); i++) {
-		on_loop(uses[i].loop, use_sem, &s);
+		check_eq(run_on(uses[i].loop, use_sem, &s), 0);
 		check_eq(s.guard.owner, arg ? TORC__GUARD_SHARED : uses[i].owner);
 		check_eq(s.guard.lock, 0);
 	}
@@ -144,7 +134,7 @@ static int use_all(void *arg)
 
 static int use_from(void *loop)
 {
-	on_loop((int)VALUE(loop), use_all, NULL);
+	check_eq(run_on((int)VALUE(loop), use_all, NULL), 0);
 	return 0;
 }
 
@@ -298,9 +288,7 @@ static int crowd_in(void *arg)
 
 Test(guard, is_taken_from_an_owner_that_is_busy)
 {
-	check_eq(run_loops(3, crowd_in, NULL), 0);
-	setenv("TORC_DISABLE", "membarrier", 1);
-	check_eq(run_loops(3, crowd_in, NULL), 0);
+	run_both_guards(OPTIONS(.loops = 3), crowd_in, NULL);
 }
 
 /* --- some owned, some shared, in one select --- */
@@ -326,9 +314,9 @@ static int select_mixed(void *arg)
 		cases[i] = (struct torc_case){ .chan = &c[i], .op = TORC_RECV, .item = &item };
 	}
 	use_chan(&c[0]);
-	on_loop(1, use_chan, &c[1]);
+	check_eq(run_on(1, use_chan, &c[1]), 0);
 	use_chan(&c[2]);
-	on_loop(1, use_chan, &c[2]);
+	check_eq(run_on(1, use_chan, &c[2]), 0);
 	check_eq(c[0].guard.owner, TORC__GUARD_LOOPS);
 	check_eq(c[1].guard.owner, TORC__GUARD_LOOPS + 1);
 	check_eq(c[2].guard.owner, TORC__GUARD_SHARED);

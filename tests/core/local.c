@@ -394,14 +394,9 @@ static int set_slow(void *arg)
 
 static int wait_elsewhere(void *arg)
 {
-	struct torc_group g;
-
 	for (int i = 0; i < 5; i++) {
 		atomic_store(&destroyed_slowly, false);
-		torc_group_enter(&g);
-		check_eq(torc_group_spawn_with(&g, HOW(.loop = TORC_ON_LOOP(1)), set_slow, &arg),
-			 0);
-		check_eq(torc_group_wait(&g), 0);
+		check_eq(run_on(1, set_slow, &arg), 0);
 		check(atomic_load(&destroyed_slowly));
 	}
 	return 0;

@@ -249,9 +249,7 @@ static int compete(void *arg)
 
 Test(mutex, starves_nobody_on_any_loop)
 {
-	check_eq(run_with(OPTIONS(.loops = LOOPS), compete, NULL), 0);
-	setenv("TORC_DISABLE", "membarrier", 1);
-	check_eq(run_with(OPTIONS(.loops = LOOPS), compete, NULL), 0);
+	run_both_guards(OPTIONS(.loops = LOOPS), compete, NULL);
 }
 
 /* --- condition --- */
@@ -514,18 +512,12 @@ static int signal_outside(void *arg)
 
 Test(mutex, misuse_traps_with_a_message)
 {
-	struct died d;
-
 	expect_trap(lock_twice, "a mutex is locked twice by the same fiber (fiber main");
 	expect_trap(unlock_unlocked, "unlocked by a fiber that has not locked it");
 	expect_trap(unlock_anothers, "unlocked by a fiber that has not locked it");
 	expect_trap(done_while_locked, "a mutex is done with while it is locked");
 	expect_trap(wait_without_mutex, "unlocked by a fiber that has not locked it");
 	expect_trap(done_while_waiting, "a condition is done with while a fiber waits");
-	d = in_child(lock_outside, NULL);
-	cr_assert_eq(d.signal, SIGABRT);
-	cr_assert(strstr(d.text, "called outside of a fiber"), "%s", d.text);
-	d = in_child(signal_outside, NULL);
-	cr_assert_eq(d.signal, SIGABRT);
-	cr_assert(strstr(d.text, "called outside of a loop"), "%s", d.text);
+	expect_trap_outside(lock_outside, "called outside of a fiber");
+	expect_trap_outside(signal_outside, "called outside of a loop");
 }

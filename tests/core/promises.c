@@ -249,7 +249,7 @@ static int dig_in(void *arg)
 
 static void expect_overflow(void)
 {
-	struct died d = in_child(run_in_child, ARG(dig_in));
+	struct died d = run_in_child(NULL, dig_in, NULL);
 
 	cr_assert_eq(d.signal, SIGSEGV);
 	cr_assert(strstr(d.text, "stack overflow in fiber digger"), "%s", d.text);
@@ -285,12 +285,12 @@ static int end_inside(void *arg)
 
 Test(core, scope_misuse_traps_with_a_message)
 {
-	struct died d = in_child(run_in_child, ARG(leave_outer_first));
+	struct died d = run_in_child(NULL, leave_outer_first, NULL);
 
 	cr_assert_eq(d.signal, SIGABRT);
 	cr_assert(strstr(d.text, "reverse order"), "%s", d.text);
 	cr_assert(strstr(d.text, "main"), "%s", d.text);
-	d = in_child(run_in_child, ARG(end_inside));
+	d = run_in_child(NULL, end_inside, NULL);
 	cr_assert_eq(d.signal, SIGABRT);
 	cr_assert(strstr(d.text, "ended inside a scope"), "%s", d.text);
 }

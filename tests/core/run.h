@@ -23,6 +23,7 @@
 #include <torc/core/scope.h>
 
 #include "tests/support/check.h"
+#include "tests/support/random.h"
 
 #if defined(__SANITIZE_ADDRESS__)
 #define WITH_ASAN 1
@@ -67,6 +68,33 @@ static inline int run_with(const struct torc_options *options, torc_fn *fn, void
 static inline void run(torc_fn *fn, void *arg)
 {
 	check_eq(run_with(NULL, fn, arg), 0);
+}
+
+/* With guards that have owners, and without. */
+static inline void run_both_guards(const struct torc_options *options, torc_fn *fn, void *arg)
+{
+	static const char *const off[] = { "", "membarrier" };
+
+	for (size_t i = 0; i < COUNT(off); i++) {
+		setenv("TORC_DISABLE", off[i], 1);
+		check_eq(run_with(options, fn, arg), 0);
+	}
+	unsetenv("TORC_DISABLE");
+}
+
+/* fn(arg) on that loop, to its end: the only fiber of g, which is entered and left. */
+static inline int run_in_group_on(struct torc_group *g, int loop, torc_fn *fn, void *arg)
+{
+	torc_group_enter(g);
+	check_eq(torc_group_spawn_with(g, HOW(.loop = TORC_ON_LOOP(loop)), fn, arg), 0);
+	return torc_group_wait(g);
+}
+
+static inline int run_on(int loop, torc_fn *fn, void *arg)
+{
+	struct torc_group g;
+
+	return run_in_group_on(&g, loop, fn, arg);
 }
 
 /* --- small fibers --- */
@@ -160,30 +188,56 @@ static inline struct died in_child(int (*body)(void *arg), void *arg)
 	return d;
 }
 
-static inline int run_in_child(void *fn)
+struct run_call {
+	const struct torc_options *options;
+	torc_fn *fn;
+	void *arg;
+};
+
+static inline int call_run(void *arg)
 {
-	return torc_run(NULL, (torc_fn *)VALUE(fn), NULL) != 0;
+	const struct run_call *call = arg;
+
+	return torc_run(call->options, call->fn, call->arg) != 0;
 }
 
-/* fn, run as the first fiber of a child, must trap with a message that has `what` in it. */
-static inline void expect_trap(torc_fn *fn, const char *what)
+/* torc_run in a child, which exits with whether it has failed. */
+static inline struct died run_in_child(const struct torc_options *options, torc_fn *fn, void *arg)
 {
-	struct died d = in_child(run_in_child, ARG(fn));
+	return in_child(call_run, &(struct run_call){ options, fn, arg });
+}
 
-	check_eq(d.signal, SIGABRT);
-	if (!strstr(d.text, what) || strncmp(d.text, "torc: ", 6) != 0 ||
-	    count_lines(d.text) != 1) {
-		fprintf(stderr, "expected \"%s\", got: %s\n", what, d.text);
+/* It was a trap, with a message that has `what` in it. */
+static inline void check_trapped(const struct died *d, const char *what)
+{
+	check_eq(d->signal, SIGABRT);
+	if (!strstr(d->text, what) || strncmp(d->text, "torc: ", 6) != 0 ||
+	    count_lines(d->text) != 1) {
+		fprintf(stderr, "expected \"%s\", got: %s\n", what, d->text);
 		abort();
 	}
 }
 
-/* --- data --- */
-
-static inline uint32_t next_random(uint64_t *state)
+/* fn(arg), run as the first fiber of a child with these options, must trap. */
+static inline void expect_trap_with(const struct torc_options *options, torc_fn *fn, void *arg,
+				    const char *what)
 {
-	*state = *state * 6364136223846793005u + 1442695040888963407u;
-	return (uint32_t)(*state >> 33);
+	struct died d = run_in_child(options, fn, arg);
+
+	check_trapped(&d, what);
+}
+
+static inline void expect_trap(torc_fn *fn, const char *what)
+{
+	expect_trap_with(NULL, fn, NULL, what);
+}
+
+/* fn must trap where no loop runs. */
+static inline void expect_trap_outside(int (*fn)(void *arg), const char *what)
+{
+	struct died d = in_child(fn, NULL);
+
+	check_trapped(&d, what);
 }
 
 #endif

@@ -339,9 +339,7 @@ static int share(void *arg)
 
 Test(rwlock, writers_are_alone_on_all_loops)
 {
-	check_eq(run_with(OPTIONS(.loops = LOOPS), share, NULL), 0);
-	setenv("TORC_DISABLE", "membarrier", 1);
-	check_eq(run_with(OPTIONS(.loops = LOOPS), share, NULL), 0);
+	run_both_guards(OPTIONS(.loops = LOOPS), share, NULL);
 }
 
 /* --- misuse --- */

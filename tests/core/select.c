@@ -1,7 +1,7 @@
 /*
  * Select: one of the cases happens, and nothing is left of the others.
  */
-#include "tests/core/calls.h"
+#include "tests/core/chans.h"
 
 TestSuite(select, .timeout = 60);
 
@@ -11,10 +11,8 @@ TestSuite(select, .timeout = 60);
 
 static void start_chans(struct object *o, size_t capacity)
 {
-	check_eq(torc_chan_init(&o->chan, sizeof(uint64_t), capacity), 0);
+	start_chan(o, capacity);
 	check_eq(torc_chan_init(&o->other, sizeof(uint64_t), 0), 0);
-	o->sent = 7;
-	o->received = WAITING;
 }
 
 static void start_unbuffered(struct object *o)
@@ -111,39 +109,6 @@ static int select_closed_send(struct object *o)
 
 	check_eq(o->outcome, r == 0 ? -EPIPE : 0);
 	return r;
-}
-
-static bool take(struct object *o)
-{
-	uint64_t item = WAITING;
-	int r = torc_chan_try_recv(&o->chan, &item);
-
-	check(r == -EAGAIN || r == 1);
-	check_eq(item, r == 1 ? 7 : WAITING);
-	return r == 1;
-}
-
-static bool take_first(struct object *o)
-{
-	uint64_t item;
-
-	check_eq(torc_chan_try_recv(&o->chan, &item), 1);
-	check_eq(item, 6);
-	return true;
-}
-
-static bool give(struct object *o)
-{
-	int r = torc_chan_try_send(&o->chan, &o->sent);
-
-	check(r == -EAGAIN || r == 0);
-	return r == 0;
-}
-
-static bool close_chan(struct object *o)
-{
-	torc_chan_close(&o->chan);
-	return true;
 }
 
 /* The partner selects too, without waiting. */
@@ -612,13 +577,8 @@ static int storms(void *arg)
 
 Test(select, those_that_meet_crosswise_lose_nothing)
 {
-	static const char *const off[] = { "", "membarrier" };
-
-	for (size_t i = 0; i < COUNT(off); i++) {
-		setenv("TORC_DISABLE", off[i], 1);
-		check_eq(run_with(OPTIONS(.loops = 1), storms, NULL), 0);
-		check_eq(run_with(OPTIONS(.loops = LOOPS), storms, NULL), 0);
-	}
+	run_both_guards(OPTIONS(.loops = 1), storms, NULL);
+	run_both_guards(OPTIONS(.loops = LOOPS), storms, NULL);
 }
 
 /* --- in line with others --- */
@@ -799,14 +759,10 @@ static int select_outside(void *arg)
 
 Test(select, misuse_traps_with_a_message)
 {
-	struct died d;
-
 	expect_trap(select_uninitialised, "a channel is used that was not initialised");
 	expect_trap(select_done, "a channel is used that was not initialised, or is done with");
 	expect_trap(done_while_selected, "a channel is done with while a fiber waits for it");
 	expect_trap(done_when_closed, "a channel is done with while a fiber waits for it");
 	expect_trap(select_too_many, "more than INT32_MAX cases");
-	d = in_child(select_outside, NULL);
-	cr_assert_eq(d.signal, SIGABRT);
-	cr_assert(strstr(d.text, "called outside of a fiber"), "%s", d.text);
+	expect_trap_outside(select_outside, "called outside of a fiber");
 }

@@ -100,7 +100,7 @@ Test(stack, faults_elsewhere_are_the_programs)
 
 	if (WITH_ASAN)
 		cr_skip_test("ASan's own handler comes first");
-	d = in_child(run_in_child, ARG(fault_elsewhere));
+	d = run_in_child(NULL, fault_elsewhere, NULL);
 	cr_assert_eq(d.signal, SIGSEGV);
 	cr_assert_str_eq(d.text, "");
 	sigaction(SIGSEGV, &action, NULL);
@@ -154,7 +154,7 @@ Test(stack, without_a_guard_an_overrun_is_found_at_the_next_switch)
 	if (WITH_ASAN)
 		cr_skip_test("ASan needs mappings of its own");
 	setenv("TORC_DISABLE", "guard_install", 1);
-	d = in_child(run_in_child, ARG(overrun_without_mappings));
+	d = run_in_child(NULL, overrun_without_mappings, NULL);
 	if (d.status == 77)
 		cr_skip_test("no limit of mappings here");
 	cr_assert_eq(d.signal, SIGABRT, "%d %s", d.status, d.text);
@@ -316,6 +316,6 @@ Test(stack, none_left_is_enomem)
 
 	if (WITH_ASAN)
 		cr_skip_test("ASan needs address space without limits");
-	d = in_child(run_in_child, ARG(spawn_until_refused));
+	d = run_in_child(NULL, spawn_until_refused, NULL);
 	cr_assert_eq(d.status, 0, "%s", d.text);
 }

@@ -2,11 +2,10 @@
  * What a switch keeps of a fiber: registers, control words, alignment, a stack that can be unwound. The switch
  * without a loop is tested in switch_alone.c and, for AArch64, in tests/cross.
  */
-#include "tests/core/run.h"
+#include "tests/core/gdb.h"
 
 #include <execinfo.h>
 #include <fenv.h>
-#include <sys/prctl.h>
 
 #include "core/internal/switch.h"
 
@@ -211,7 +210,7 @@ struct trace {
 	void *returns[3]; /* where deepest, deeper and deep go on */
 	void *frames[64];
 	int count;
-	int report; /* a descriptor: say so and wait here to be looked at; or -1 */
+	int report; /* for await_gdb */
 };
 
 static __attribute__((noinline)) void trace_deepest(struct trace *t)
@@ -220,10 +219,7 @@ static __attribute__((noinline)) void trace_deepest(struct trace *t)
 	check_eq(torc_yield(), 0);
 	check_eq(torc_sleep(1000), 0);
 	t->count = backtrace(t->frames, COUNT(t->frames));
-	if (t->report >= 0) {
-		check_eq(write(t->report, "x", 1), 1);
-		check_eq(pause(), -1); /* no tail call: the frame is to be seen */
-	}
+	check_eq(await_gdb(t->report), 0);
 }
 
 static __attribute__((noinline)) int trace_deeper(struct trace *t)
@@ -271,61 +267,17 @@ Test(switch, a_backtrace_has_the_right_frames_and_ends_where_the_fiber_began)
 	cr_assert_eq(t.count, i + 4, "nothing lies beyond");
 }
 
-static int trace_in_child(void *arg)
+static int trace_and_report(int report)
 {
-	struct trace t = { .report = (int)VALUE(arg) };
+	struct trace t = { .report = report };
 
-	prctl(PR_SET_PTRACER, PR_SET_PTRACER_ANY, 0, 0, 0);
 	return torc_run(NULL, spawn_trace, &t);
-}
-
-/* What gdb says about a process that stands in trace_deepest. */
-static void ask_gdb(char *text, size_t len)
-{
-	char command[128];
-	int ready[2];
-	char byte;
-	size_t n;
-	pid_t pid;
-	FILE *gdb;
-
-	cr_assert_eq(pipe2(ready, O_CLOEXEC), 0);
-	pid = fork();
-	if (!pid)
-		_exit(trace_in_child(ARG(ready[1])));
-	cr_assert_eq(read(ready[0], &byte, 1), 1);
-	snprintf(command, sizeof(command), "timeout 40 gdb -nx -batch -p %d -ex bt 2>&1", (int)pid);
-	gdb = popen(command, "r");
-	cr_assert(gdb);
-	n = fread(text, 1, len - 1, gdb);
-	text[n] = '\0';
-	pclose(gdb);
-	kill(pid, SIGKILL);
-	waitpid(pid, NULL, 0);
 }
 
 Test(switch, gdb_shows_the_right_frames)
 {
 	static const char *const frames[] = { "trace_deepest", "trace_deeper", "trace_deep",
 					      "torc__fiber_main", "switch_entry" };
-	char text[32768];
-	const char *at = text;
 
-	if (WITH_ASAN)
-		cr_skip_test("slow under ASan");
-	if (system("command -v gdb >/dev/null 2>&1") != 0)
-		cr_skip_test("no gdb here");
-	ask_gdb(text, sizeof(text));
-	if (strstr(text, "ptrace: Operation not permitted") || strstr(text, "Could not attach"))
-		cr_skip_test("gdb may not attach here");
-	for (size_t i = 0; i < COUNT(frames); i++) {
-		const char *found = strstr(at, frames[i]);
-
-		cr_assert(found, "%s is missing in: %s", frames[i], text);
-		at = found + strlen(frames[i]);
-	}
-	at = strchr(at, '\n');
-	cr_assert(at && !strstr(at, "\n#"), "frames beyond the first: %s", text);
-	cr_assert_not(strstr(text, "Backtrace stopped"), "%s", text);
-	cr_assert_not(strstr(text, "corrupt stack"), "%s", text);
+	expect_gdb_frames(trace_and_report, frames, COUNT(frames));
 }

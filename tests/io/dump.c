@@ -3,27 +3,19 @@
  */
 #include "tests/io/run.h"
 
-#include <sys/mman.h>
-
-#include <torc/core/dump.h>
+#include "tests/support/dump.h"
 
 TestSuite(dump, .timeout = 60);
 
 static void expect_in_dump(const char *what)
 {
-	static char text[65536];
-	int fd = memfd_create("dump", MFD_CLOEXEC);
-	ssize_t n;
+	char *text = dump_text();
 
-	check_eq(torc_dump(fd), 0);
-	n = pread(fd, text, sizeof(text) - 1, 0);
-	check(n > 0);
-	text[n] = '\0';
-	close(fd);
-	if (strstr(text, what))
-		return;
-	fprintf(stderr, "expected \"%s\" in:\n%s\n", what, text);
-	abort();
+	if (!strstr(text, what)) {
+		fprintf(stderr, "expected \"%s\" in:\n%s\n", what, text);
+		abort();
+	}
+	free(text);
 }
 
 static int read_stream(void *arg)

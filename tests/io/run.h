@@ -34,6 +34,7 @@
 #include "io/internal/address.h"
 #include "io/internal/buffers.h"
 #include "tests/support/check.h"
+#include "tests/support/random.h"
 
 static inline int count_fds(void)
 {
@@ -170,12 +171,6 @@ static inline void send_text(int fd, const char *text)
 }
 
 /* --- data --- */
-
-static inline uint32_t next_random(uint64_t *state)
-{
-	*state = *state * 6364136223846793005u + 1442695040888963407u;
-	return (uint32_t)(*state >> 33);
-}
 
 /* Byte `at` of the stream of bytes that `seed` names. */
 static inline char byte_at(uint64_t seed, uint64_t at)

@@ -9,9 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include <torc/torc.h>
-
-#include "tests/support/check.h"
+#include "tests/stress/stress.h"
 
 #define LOOPS  4
 #define FIBERS 6 /* that send, and as many that receive */
@@ -30,19 +28,12 @@ struct traffic {
 };
 
 static struct traffic traffic;
-static atomic_long succeeded, cut_short;
-
-static uint32_t next_random(uint64_t *state)
-{
-	*state = *state * 6364136223846793005u + 1442695040888963407u;
-	return (uint32_t)(*state >> 33);
-}
+static struct tally calls;
 
 static bool done(int r)
 {
 	check(r >= 0 || r == -ECANCELED || r == -ETIMEDOUT || r == -EAGAIN || r == -EPIPE);
-	atomic_fetch_add_explicit(r >= 0 ? &succeeded : &cut_short, 1, memory_order_relaxed);
-	return r >= 0;
+	return tally(&calls, r);
 }
 
 static uint64_t some_timeout(uint64_t *seed)
@@ -247,17 +238,5 @@ static int app(void *arg)
 
 int main(void)
 {
-	static const char *const off[] = { "", "membarrier" };
-
-	for (size_t i = 0; i < COUNT(off); i++) {
-		int r;
-
-		setenv("TORC_DISABLE", off[i], 1);
-		r = torc_run(&(struct torc_options){ .loops = LOOPS, .no_pin = true }, app, NULL);
-		printf("disabled: %s; %d rounds, %ld calls done, %ld cut short\n", disabled(), r,
-		       (long)succeeded, (long)cut_short);
-		if (r <= 0)
-			return 1;
-	}
-	return 0;
+	return run_rounds(LOOPS, app, &calls, "calls");
 }

@@ -8,17 +8,13 @@
 
 #include <torc/torc.h>
 
+#include "tests/support/random.h"
+
 #define LOOPS  4
 #define ROUNDS 200
 #define WIDTH  8
 
 static atomic_long started, ended;
-
-static unsigned next_random(unsigned *seed)
-{
-	*seed = *seed * 1664525u + 1013904223u;
-	return *seed >> 8;
-}
 
 static int leaf(void *arg)
 {
@@ -38,7 +34,7 @@ static int leaf(void *arg)
 
 static int branch(void *arg)
 {
-	unsigned seed = (unsigned)(uintptr_t)arg;
+	uint64_t seed = (uintptr_t)arg;
 	struct torc_group g;
 	struct torc_scope s;
 	int r = 0;

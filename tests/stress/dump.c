@@ -14,17 +14,13 @@
 
 #include <torc/torc.h>
 
+#include "tests/support/random.h"
+
 #define LOOPS  3
 #define ROUNDS 60
 #define WIDTH  6
 
 static atomic_long started, ended, dumps, incomplete;
-
-static unsigned next_random(unsigned *seed)
-{
-	*seed = *seed * 1664525u + 1013904223u;
-	return *seed >> 8;
-}
 
 static int read_for_ever(int fd)
 {
@@ -77,7 +73,7 @@ static void dump_and_look(void)
 
 static int branch(void *arg)
 {
-	unsigned seed = (unsigned)(uintptr_t)arg;
+	uint64_t seed = (uintptr_t)arg;
 	struct torc_group g;
 	struct torc_scope s;
 	int r = 0;

@@ -17,6 +17,8 @@
 
 #include <torc/torc.h>
 
+#include "tests/support/random.h"
+
 enum {
 	LOOPS = 3,
 	CLIENTS = 24, /* per loop */
@@ -39,12 +41,6 @@ static struct {
 			exit(1);                                                               \
 		}                                                                              \
 	} while (0)
-
-static uint32_t next_random(uint64_t *state)
-{
-	*state = *state * 6364136223846793005u + 1442695040888963407u;
-	return (uint32_t)(*state >> 33);
-}
 
 static int echo(struct torc_stream *s, void *arg)
 {

@@ -9,6 +9,8 @@
 
 #include <torc/torc.h>
 
+#include "tests/support/random.h"
+
 #define LOOPS  4
 #define ROUNDS 50
 #define WIDTH  8
@@ -38,12 +40,6 @@ static const struct torc_local keys[KEYS] = {
 	{ .destroy = destroy, .not_inherited = true },
 };
 
-static unsigned next_random(unsigned *seed)
-{
-	*seed = *seed * 1664525u + 1013904223u;
-	return *seed >> 8;
-}
-
 static int set(unsigned key)
 {
 	struct value *v = malloc(sizeof(*v));
@@ -67,7 +63,7 @@ static void look(void)
 /* All leaves of all loops wake at the same moment, and end with the values that they share. */
 static int leaf(void *arg)
 {
-	unsigned seed = (unsigned)(uintptr_t)arg;
+	uint64_t seed = (uintptr_t)arg;
 	unsigned key = next_random(&seed) % KEYS;
 	int r = 0;
 
@@ -84,7 +80,7 @@ static int leaf(void *arg)
 
 static int branch(void *arg)
 {
-	unsigned seed = (unsigned)(uintptr_t)arg;
+	uint64_t seed = (uintptr_t)arg;
 	struct torc_group g;
 	int r = 0;
 

@@ -11,6 +11,7 @@
 #include <torc/torc.h>
 
 #include "core/internal/fiber.h"
+#include "tests/support/random.h"
 
 #define SENDERS 4
 #define MAILS   50000
@@ -42,17 +43,16 @@ static void receive(struct torc__loop *at, struct torc__mail *mail)
 	received++;
 }
 
-static void rest(unsigned *seed)
+static void rest(uint64_t *seed)
 {
-	*seed = *seed * 1664525u + 1013904223u;
-	if (*seed >> 24 == 0)
+	if (next_random(seed) % 256 == 0)
 		nanosleep(&(struct timespec){ .tv_nsec = 20000 }, NULL);
 }
 
 static void *send_all(void *arg)
 {
 	int sender = (int)(intptr_t)arg;
-	unsigned seed = (unsigned)sender;
+	uint64_t seed = (uint64_t)sender;
 
 	for (int i = 0; i < MAILS; i++) {
 		struct letter *l = &letters[sender][i];

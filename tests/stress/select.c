@@ -9,9 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include <torc/torc.h>
-
-#include "tests/support/check.h"
+#include "tests/stress/stress.h"
 
 #define LOOPS  4
 #define FIBERS 12
@@ -28,13 +26,7 @@ struct channel {
 
 static struct channel channels[CHANS];
 static struct torc_latch working;
-static atomic_long succeeded, cut_short;
-
-static uint32_t next_random(uint64_t *state)
-{
-	*state = *state * 6364136223846793005u + 1442695040888963407u;
-	return (uint32_t)(*state >> 33);
-}
+static struct tally calls;
 
 static void was_sent(struct channel *c, uint64_t item)
 {
@@ -111,7 +103,7 @@ static bool select_some(uint64_t *seed)
 	r = torc_select(c.cases, c.count, next_random(seed) % 8 ? deadline : 0);
 	torc_scope_leave(&scope);
 	check(r >= 0 || r == -EAGAIN || r == -ECANCELED || r == -ETIMEDOUT);
-	atomic_fetch_add_explicit(r >= 0 ? &succeeded : &cut_short, 1, memory_order_relaxed);
+	tally(&calls, r);
 	return count_choice(&c, r);
 }
 
@@ -209,17 +201,5 @@ static int app(void *arg)
 
 int main(void)
 {
-	static const char *const off[] = { "", "membarrier" };
-
-	for (size_t i = 0; i < COUNT(off); i++) {
-		int r;
-
-		setenv("TORC_DISABLE", off[i], 1);
-		r = torc_run(&(struct torc_options){ .loops = LOOPS, .no_pin = true }, app, NULL);
-		printf("disabled: %s; %d rounds, %ld selects done, %ld cut short\n", disabled(), r,
-		       (long)succeeded, (long)cut_short);
-		if (r <= 0)
-			return 1;
-	}
-	return 0;
+	return run_rounds(LOOPS, app, &calls, "selects");
 }
