@@ -51,7 +51,7 @@ struct torc__remote {
 	/* Home's. */
 	struct torc__mail adopt_mail;
 	struct torc__remote *next, **link; /* in the group, or in the loop's spare ones */
-	bool cancelling; /* the echo has not come back */
+	bool cancelling;                   /* the echo has not come back */
 	bool ended;
 
 	/* Home's until cancel_mail is posted, then read by the fiber's loop. */

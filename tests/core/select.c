@@ -742,6 +742,17 @@ static int done_when_closed(void *arg)
 	return 0;
 }
 
+static int select_neither(void *arg)
+{
+	struct torc_chan chan;
+	uint64_t item = 0;
+	struct torc_case c = { .chan = &chan, .op = TORC_RECV + 1, .item = &item };
+
+	(void)arg;
+	check_eq(torc_chan_init(&chan, sizeof(item), 0), 0);
+	return torc_select(&c, 1, 0);
+}
+
 static int select_too_many(void *arg)
 {
 	struct torc_case c = { .chan = NULL };
@@ -763,6 +774,7 @@ Test(select, misuse_traps_with_a_message)
 	expect_trap(select_done, "a channel is used that was not initialised, or is done with");
 	expect_trap(done_while_selected, "a channel is done with while a fiber waits for it");
 	expect_trap(done_when_closed, "a channel is done with while a fiber waits for it");
+	expect_trap(select_neither, "torc_select of a case that neither sends nor receives");
 	expect_trap(select_too_many, "more than INT32_MAX cases");
 	expect_trap_outside(select_outside, "called outside of a fiber");
 }
