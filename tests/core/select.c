@@ -746,7 +746,7 @@ static int select_neither(void *arg)
 {
 	struct torc_chan chan;
 	uint64_t item = 0;
-	struct torc_case c = { .chan = &chan, .op = TORC_RECV + 1, .item = &item };
+	struct torc_case c = { .chan = &chan, .op = (enum torc_case_op)99, .item = &item };
 
 	(void)arg;
 	check_eq(torc_chan_init(&chan, sizeof(item), 0), 0);
