@@ -97,7 +97,7 @@ static struct torc__remote *allocate(struct torc__loop *loop)
 
 static void release(struct torc__loop *loop, struct torc__remote *r)
 {
-	if (loop->spare_remotes_count >= SPARE_MOST) {
+	if (loop->spare_remotes_count == SPARE_MOST) {
 		free(r);
 		return;
 	}
