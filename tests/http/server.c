@@ -1774,19 +1774,40 @@ static void all(struct world *w)
 	large_file(w);
 }
 
-Test(http_server, works_without_what_newer_kernels_offer)
+/* Each is the whole of the above once more, and has its own time for it. */
+static void works_without(const char *feature)
 {
-	static const char *const features[] = { "recv_multishot", "min_wait", "defer_taskrun",
-						"registered_ring", "cqe_skip" };
+	struct world w = { 0 };
 	struct tree t;
 
-	for (size_t i = 0; i < COUNT(features); i++) {
-		struct world w = { 0 };
-
-		make_tree(&t, &w);
-		setenv("TORC_DISABLE", features[i], 1);
-		run_world(&w, all);
-		drop_tree(&t, &w);
-	}
+	make_tree(&t, &w);
+	setenv("TORC_DISABLE", feature, 1);
+	run_world(&w, all);
+	drop_tree(&t, &w);
 	unsetenv("TORC_DISABLE");
+}
+
+Test(http_server, works_without_recv_multishot)
+{
+	works_without("recv_multishot");
+}
+
+Test(http_server, works_without_min_wait)
+{
+	works_without("min_wait");
+}
+
+Test(http_server, works_without_defer_taskrun)
+{
+	works_without("defer_taskrun");
+}
+
+Test(http_server, works_without_registered_ring)
+{
+	works_without("registered_ring");
+}
+
+Test(http_server, works_without_cqe_skip)
+{
+	works_without("cqe_skip");
 }
