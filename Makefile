@@ -96,7 +96,7 @@ ALL_LDFLAGS := $(LDFLAGS) $(OPTIMISE) $(EXTRA_CFLAGS) $(EXTRA_LDFLAGS)
 
 objects = $(patsubst %,$(B)/obj/%.o,$(basename $(1)))
 
-LIB_DIRS := $(LAYERS) $(addsuffix /internal,$(LAYERS))
+LIB_DIRS := $(LAYERS) $(addsuffix /internal,$(LAYERS)) core/sim
 LIB_OBJ := $(call objects,$(foreach d,$(LIB_DIRS),$(wildcard $(d)/*.c $(d)/*.S)))
 PUBLIC_HEADERS := $(wildcard torc.h $(addsuffix /*.h,$(LAYERS)))
 

@@ -20,8 +20,10 @@
 #include <torc/core/op.h>
 #include <torc/core/run.h>
 #include <torc/core/scope.h>
+#include <torc/core/sim.h>
 #include <torc/core/slice.h>
 #include <torc/core/sync.h>
+#include <torc/core/sys.h>
 #include <torc/core/timeout.h>
 #include <torc/core/waiters.h>
 #include <torc/http/server.h>

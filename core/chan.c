@@ -1,4 +1,5 @@
 #include "core/internal/chan.h"
+#include "core/internal/system.h"
 
 #include <stdlib.h>
 
@@ -42,7 +43,7 @@ int torc_chan_init_with(struct torc_chan *c, const struct torc_chan_options *o)
 		return -EINVAL;
 	/* Also for items of no size: offsets are added to it, which NULL does not allow. */
 	if (o->capacity) {
-		items = malloc(bytes ? bytes : 1);
+		items = torc__malloc(bytes ? bytes : 1);
 		if (!items)
 			return -ENOMEM;
 	}
@@ -69,7 +70,7 @@ void torc_chan_done(struct torc_chan *c)
 	torc__check(!c->receivers.first && !c->senders.first && !c->selecting,
 		    "a channel is done with while a fiber waits for it");
 	set_state(c, TORC__CHAN_DONE);
-	free(c->items);
+	torc__free(c->items);
 	c->items = NULL;
 	/* Items are looked for first, then the state: the next use is to find that. */
 	c->count = 0;

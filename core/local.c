@@ -7,6 +7,7 @@
 
 #include "core/internal/fiber.h"
 #include "core/internal/local.h"
+#include "core/internal/system.h"
 
 #define CAPACITY_FIRST 4
 
@@ -38,7 +39,7 @@ static void let_go(struct binding b)
 	/* Release: what this fiber has done with the value; acquire: what the others have, before it goes. */
 	if (!b.holders || atomic_fetch_sub_explicit(b.holders, 1, memory_order_acq_rel) != 1)
 		return;
-	free(b.holders);
+	torc__free(b.holders);
 	b.key->destroy(b.value);
 }
 
@@ -47,7 +48,7 @@ static int make_binding(const struct torc_local *key, void *value, struct bindin
 	struct binding b = { .key = key, .value = value };
 
 	if (value && key->destroy) {
-		b.holders = malloc(sizeof(*b.holders));
+		b.holders = torc__malloc(sizeof(*b.holders));
 		if (!b.holders)
 			return -ENOMEM;
 		atomic_init(b.holders, 1);
@@ -65,7 +66,7 @@ static size_t table_bytes(unsigned capacity)
 
 static struct torc__locals *create(unsigned capacity, bool own)
 {
-	struct torc__locals *t = malloc(table_bytes(capacity));
+	struct torc__locals *t = torc__malloc(table_bytes(capacity));
 
 	if (t)
 		*t = (struct torc__locals){ .users = 1, .capacity = capacity, .own = own };
@@ -121,7 +122,7 @@ void torc__locals_drop(struct torc__locals *t)
 
 		while (t->count)
 			let_go(t->bindings[--t->count]);
-		free(t);
+		torc__free(t);
 		t = inherited;
 	}
 }
@@ -187,7 +188,7 @@ static int make_writable(struct torc__locals **link, unsigned count)
 	else if (shared)
 		new = copy(t, capacity);
 	else
-		new = realloc(t, table_bytes(capacity));
+		new = torc__realloc(t, table_bytes(capacity));
 	if (!new)
 		return -ENOMEM;
 	if (shared)
@@ -257,7 +258,7 @@ int torc_local_set(const struct torc_local *key, void *value)
 		return r;
 	r = old ? replace(link, b) : add(link, b);
 	if (r)
-		free(b.holders);
+		torc__free(b.holders);
 	return r;
 }
 

@@ -2,13 +2,15 @@
 
 #include <errno.h>
 #include <stdlib.h>
-#include <sys/eventfd.h>
-#include <unistd.h>
+
+#include <torc/core/sys.h>
 
 #include "core/internal/deadlock.h"
 #include "core/internal/fiber.h"
 #include "core/internal/overflow.h"
 #include "core/internal/runtime.h"
+#include "core/internal/sim.h"
+#include "core/internal/system.h"
 
 #define TRIM_NS TORC_SECONDS(1)
 
@@ -41,10 +43,9 @@ __attribute__((noinline)) void torc__loop_set(struct torc__loop *loop)
 void torc__loop_wake_by_fd(struct torc__loop *loop)
 {
 	uint64_t one = 1;
-	ssize_t ignored =
-		write(loop->wake_fd, &one, sizeof(one)); /* cannot fail: its counter is not full */
 
-	(void)ignored;
+	(void)torc_sys_write(loop->wake_fd, &one,
+			     sizeof(one)); /* cannot fail: its counter is not full */
 }
 
 static void wake_failed(struct torc_op *op, int res, unsigned cqe_flags)
@@ -418,9 +419,9 @@ void torc_stats(struct torc_stats *ret_stats)
 
 static int open_wake(struct torc__loop *loop)
 {
-	loop->wake_fd = eventfd(0, EFD_CLOEXEC);
+	loop->wake_fd = torc_sys_eventfd(0, 0);
 	if (loop->wake_fd < 0)
-		return -errno;
+		return loop->wake_fd;
 	loop->wake_work.run = watch_wake_fd;
 	loop->post_work.run = post_outgoing;
 	torc__turn_defer(loop, &loop->wake_work);
@@ -431,7 +432,7 @@ static int open_wakes(struct torc__loop *loop)
 {
 	int n = loop->runtime->loop_count;
 
-	loop->wakes = calloc((size_t)n, sizeof(*loop->wakes));
+	loop->wakes = torc__calloc((size_t)n, sizeof(*loop->wakes));
 	if (!loop->wakes)
 		return -ENOMEM;
 	for (int i = 0; i < n; i++)
@@ -452,7 +453,7 @@ int torc__loop_open(struct torc__loop *loop, const struct torc_options *options,
 	loop->trim_ns = TORC_NEVER;
 	loop->fibers_max = options->fibers_max ? options->fibers_max : 4194304;
 	loop->default_class = (unsigned)torc__stack_class_of(options->stack_bytes);
-	loop->ring.kernel = &torc__kernel_uring;
+	loop->ring.kernel = options->sim ? options->sim->kernel : &torc__kernel_uring;
 	loop->ring.disabled = disabled;
 	torc__stacks_init(&loop->stacks, sizeof(struct torc__fiber),
 			  offsetof(struct torc__fiber, stack), disabled & TORC__GUARD_INSTALL);
@@ -466,12 +467,13 @@ int torc__loop_open(struct torc__loop *loop, const struct torc_options *options,
 	if (r < 0) {
 		loop->ring.kernel->close(&loop->ring);
 		if (loop->wake_fd >= 0)
-			close(loop->wake_fd);
+			torc_sys_close(loop->wake_fd);
 		return r;
 	}
 	torc__sanitize_thread(&loop->sanitize);
 	loop->now_ns = loop->began_ns = loop->ring.kernel->now(&loop->ring);
-	loop->alt_stack = torc__overflow_thread_begin();
+	/* Loops that share a thread share its stack for signals too. */
+	loop->alt_stack = options->sim ? NULL : torc__overflow_thread_begin();
 	torc__loop_set(loop);
 	return 0;
 }
@@ -496,8 +498,8 @@ void torc__loop_close(struct torc__loop *loop)
 		if (loop->attached[i].destroy)
 			loop->attached[i].destroy(loop->attached[i].data);
 	loop->ring.kernel->close(&loop->ring);
-	close(loop->wake_fd);
-	free(loop->wakes);
+	torc_sys_close(loop->wake_fd);
+	torc__free(loop->wakes);
 	torc__remotes_done(loop);
 	torc__timers_done(&loop->timers);
 	torc__stacks_done(&loop->stacks);

@@ -93,6 +93,11 @@ void torc__pause_begin(struct torc__loop *self)
 	uint64_t now = torc_now_ns(), until = now + TORC__PAUSE_NS;
 
 	atomic_store(&self->attention.paused, number);
+	if (rt->options->sim) { /* the others are on this very thread, between two turns */
+		for (int i = 0; i < rt->loop_count; i++)
+			rt->loops[i]->attention.answered = true;
+		return;
+	}
 	for (int i = 0; i < rt->loop_count; i++)
 		if (rt->loops[i] != self)
 			torc__attention_call(rt->loops[i]);

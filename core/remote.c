@@ -37,6 +37,7 @@
 
 #include "core/internal/group.h"
 #include "core/internal/runtime.h"
+#include "core/internal/system.h"
 
 struct torc__remote {
 	/* Never changed after the caller has posted the first message. */
@@ -88,7 +89,7 @@ static struct torc__remote *allocate(struct torc__loop *loop)
 	struct torc__remote *r = loop->spare_remotes;
 
 	if (!r)
-		return calloc(1, sizeof(*r));
+		return torc__calloc(1, sizeof(*r));
 	loop->spare_remotes = r->next;
 	loop->spare_remotes_count--;
 	memset(r, 0, sizeof(*r));
@@ -98,7 +99,7 @@ static struct torc__remote *allocate(struct torc__loop *loop)
 static void release(struct torc__loop *loop, struct torc__remote *r)
 {
 	if (loop->spare_remotes_count == SPARE_MOST) {
-		free(r);
+		torc__free(r);
 		return;
 	}
 	r->next = loop->spare_remotes;
@@ -112,7 +113,7 @@ void torc__remotes_done(struct torc__loop *loop)
 
 	for (; r; r = next) {
 		next = r->next;
-		free(r);
+		torc__free(r);
 	}
 }
 

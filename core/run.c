@@ -15,6 +15,8 @@
 #include "core/internal/guard.h"
 #include "core/internal/overflow.h"
 #include "core/internal/runtime.h"
+#include "core/internal/sim.h"
+#include "core/internal/system.h"
 
 /*
  * Shutdown, once the first function has returned:
@@ -26,7 +28,7 @@
 
 static atomic_bool running;
 
-struct signals {
+struct torc__signals {
 	struct torc_op op;
 	struct torc__turn_work cancel, watch;
 	struct signalfd_siginfo info;
@@ -41,7 +43,7 @@ struct signals {
 
 static void on_signal(struct torc_op *op, int res, unsigned cqe_flags)
 {
-	struct signals *s = torc__container_of(op, struct signals, op);
+	struct torc__signals *s = torc__container_of(op, struct torc__signals, op);
 
 	(void)cqe_flags;
 	if (res > 0)
@@ -52,7 +54,7 @@ static void on_signal(struct torc_op *op, int res, unsigned cqe_flags)
 
 static void watch_signals(struct torc__turn_work *work)
 {
-	struct signals *s = torc__container_of(work, struct signals, watch);
+	struct torc__signals *s = torc__container_of(work, struct torc__signals, watch);
 	struct io_uring_sqe *sqe = torc__op_start_background(&s->op, on_signal);
 
 	io_uring_prep_read(sqe, s->fd, &s->info, sizeof(s->info), 0);
@@ -61,7 +63,7 @@ static void watch_signals(struct torc__turn_work *work)
 static const int asked[] = { SIGINT, SIGTERM };
 
 /* It was ignored, as by nohup or a shell's &. Blocked signals reach a signalfd all the same, others are lost. */
-static void stop_ignoring(struct signals *s)
+static void stop_ignoring(struct torc__signals *s)
 {
 	struct sigaction normal = { .sa_handler = SIG_DFL };
 
@@ -76,14 +78,14 @@ static void stop_ignoring(struct signals *s)
 /* The first signal asks politely; from now on the second one kills, as it would without torc. */
 static void cancel_first(struct torc__turn_work *work)
 {
-	struct signals *s = torc__container_of(work, struct signals, cancel);
+	struct torc__signals *s = torc__container_of(work, struct torc__signals, cancel);
 
 	stop_ignoring(s);
 	pthread_sigmask(SIG_UNBLOCK, &s->set, NULL);
 	torc_task_cancel_with(s->first, s->info.ssi_signo == SIGINT ? "SIGINT" : "SIGTERM");
 }
 
-static int signals_open(struct signals *s, const struct torc_options *options)
+static int signals_open(struct torc__signals *s, const struct torc_options *options)
 {
 	struct sigaction ignore = { .sa_handler = SIG_IGN };
 
@@ -107,7 +109,7 @@ static int signals_open(struct signals *s, const struct torc_options *options)
 	return 0;
 }
 
-static void signals_close(struct signals *s)
+static void signals_close(struct torc__signals *s)
 {
 	if (s->fd >= 0)
 		close(s->fd);
@@ -122,7 +124,6 @@ static void signals_close(struct signals *s)
 
 struct root {
 	struct torc__loop *loop;
-	struct signals *signals; /* loop 0's */
 	struct torc_group group; /* of detached fibers, and on loop 0 of the first fiber */
 	struct torc_task first;
 };
@@ -165,10 +166,10 @@ static int run_first(struct root *root)
 		fprintf(stderr, "torc: cannot start the first fiber: %s\n", strerror(-r));
 		return r;
 	}
-	root->signals->first = &root->first; /* a signal may still come after it has ended */
-	if (root->signals->fd >= 0) {
-		root->loop->signal_op = &root->signals->op;
-		torc__turn_defer(root->loop, &root->signals->watch);
+	rt->signals->first = &root->first; /* a signal may still come after it has ended */
+	if (rt->signals->fd >= 0) {
+		root->loop->signal_op = &rt->signals->op;
+		torc__turn_defer(root->loop, &rt->signals->watch);
 	}
 	return torc_task_join(&root->first);
 }
@@ -217,6 +218,15 @@ static void pin(const struct torc__loop *loop)
 	(void)pthread_setaffinity_np(pthread_self(), sizeof(one), &one);
 }
 
+/* Until another loop has changed something under rt->lock. */
+static void await_loops(struct torc__runtime *rt)
+{
+	if (torc__system->await_loops)
+		torc__system->await_loops(rt);
+	else
+		pthread_cond_wait(&rt->changed, &rt->lock);
+}
+
 /* Wait until no loop has a wake-up for another one under way: then their descriptors can be closed. */
 static void part(struct torc__runtime *rt)
 {
@@ -224,7 +234,7 @@ static void part(struct torc__runtime *rt)
 	rt->quiet++;
 	pthread_cond_broadcast(&rt->changed);
 	while (rt->quiet < rt->loop_count)
-		pthread_cond_wait(&rt->changed, &rt->lock);
+		await_loops(rt);
 	pthread_mutex_unlock(&rt->lock);
 }
 
@@ -239,16 +249,16 @@ static int meet(struct torc__runtime *rt, int result)
 		rt->failure = result;
 	pthread_cond_broadcast(&rt->changed);
 	while (rt->opened < rt->loop_count)
-		pthread_cond_wait(&rt->changed, &rt->lock);
+		await_loops(rt);
 	failure = rt->failure;
 	pthread_mutex_unlock(&rt->lock);
 	return failure;
 }
 
-static void run_loop(struct torc__loop *loop, struct signals *signals)
+void torc__run_loop(struct torc__loop *loop)
 {
 	struct torc__runtime *rt = loop->runtime;
-	struct root root = { .loop = loop, .signals = signals };
+	struct root root = { .loop = loop };
 	struct torc__fiber *f;
 	int error = 0, opened;
 
@@ -261,11 +271,11 @@ static void run_loop(struct torc__loop *loop, struct signals *signals)
 	if (f)
 		f->name = "root";
 	if (!meet(rt, opened < 0 ? opened : error)) {
-		if (loop->index == 0)
+		if (loop->index == 0 && !rt->options->sim)
 			torc__dump_signal_open(rt);
 		torc__loop_run(loop);
 		torc__loop_quiesce(loop);
-		if (loop->index == 0)
+		if (loop->index == 0 && !rt->options->sim)
 			torc__dump_signal_close(rt);
 		part(rt);
 	} else if (opened == 0) {
@@ -277,7 +287,7 @@ static void run_loop(struct torc__loop *loop, struct signals *signals)
 
 static void *thread_main(void *arg)
 {
-	run_loop(arg, NULL);
+	torc__run_loop(arg);
 	return NULL;
 }
 
@@ -409,7 +419,7 @@ static void free_loops(struct torc__runtime *rt)
 {
 	for (int i = 0; rt->loops && i < rt->loop_count; i++)
 		free(rt->loops[i]);
-	free(rt->loops);
+	torc__free(rt->loops);
 }
 
 static int make_loops(struct torc__runtime *rt)
@@ -422,7 +432,7 @@ static int make_loops(struct torc__runtime *rt)
 	rt->loop_count = wanted == TORC_LOOP_PER_CORE ? n : wanted ? wanted : 1;
 	if (rt->loop_count < 1)
 		rt->loop_count = 1;
-	rt->loops = calloc((size_t)rt->loop_count, sizeof(*rt->loops));
+	rt->loops = torc__calloc((size_t)rt->loop_count, sizeof(*rt->loops));
 	if (!rt->loops)
 		return -ENOMEM;
 	for (int i = 0; i < rt->loop_count; i++) {
@@ -433,9 +443,11 @@ static int make_loops(struct torc__runtime *rt)
 		memset(loop, 0, sizeof(*loop));
 		loop->runtime = rt;
 		loop->index = i;
-		loop->may_watch = rt->loop_count > 1 && rt->loop_count <= n;
+		loop->may_watch = rt->loop_count > 1 && rt->loop_count <= n && !rt->options->sim;
 		loop->guard_id = owners ? TORC__GUARD_LOOPS + (uint32_t)i : TORC__GUARD_NOBODY;
-		loop->cpu = rt->loop_count > 1 && n && !rt->options->no_pin ? cpus[i % n] : -1;
+		loop->cpu = rt->loop_count > 1 && n && !rt->options->no_pin && !rt->options->sim
+				    ? cpus[i % n]
+				    : -1;
 		rt->loops[i] = loop;
 	}
 	rt->roots_live = rt->loop_count;
@@ -457,7 +469,7 @@ static void deliver_rest(struct torc__runtime *rt)
 	} while (any);
 }
 
-static int run_all(struct torc__runtime *rt, struct signals *signals)
+static void run_threads(struct torc__runtime *rt)
 {
 	cpu_set_t before;
 	bool have_before = sched_getaffinity(0, sizeof(before), &before) == 0;
@@ -465,12 +477,20 @@ static int run_all(struct torc__runtime *rt, struct signals *signals)
 
 	/* A failure is in rt->failure by then, and every loop sees it. */
 	(void)start_threads(rt, &started);
-	run_loop(rt->loops[0], signals);
+	torc__run_loop(rt->loops[0]);
 	for (int i = 1; i < started; i++)
 		pthread_join(rt->loops[i]->thread, NULL);
-	deliver_rest(rt);
 	if (have_before)
 		(void)sched_setaffinity(0, sizeof(before), &before);
+}
+
+static int run_all(struct torc__runtime *rt)
+{
+	if (torc__system->run_loops)
+		torc__system->run_loops(rt);
+	else
+		run_threads(rt);
+	deliver_rest(rt);
 	if (!rt->failure)
 		return 0;
 	torc__kernel_explain(rt->failure);
@@ -478,30 +498,39 @@ static int run_all(struct torc__runtime *rt, struct signals *signals)
 	return rt->failure == -EINVAL ? -ENOSYS : rt->failure == -EACCES ? -EPERM : rt->failure;
 }
 
-static int run(struct torc__runtime *rt)
+/* With what concerns the whole process: signals, and the handler of stack overflows. */
+static int run_in_process(struct torc__runtime *rt)
 {
-	struct signals signals = { .fd = -1 };
-	const char *stats = getenv("TORC_STATS");
-	int r = make_loops(rt);
+	int r = signals_open(rt->signals, rt->options);
 
 	if (r < 0) {
-		fprintf(stderr, "torc: no memory for the loops\n");
-		goto out;
-	}
-	r = signals_open(&signals, rt->options);
-	if (r < 0) {
 		fprintf(stderr, "torc: signalfd: %s\n", strerror(-r));
-		goto out;
+		return r;
 	}
 	torc__overflow_install();
 	torc__dump_signal_install(rt->options);
-	r = run_all(rt, &signals);
+	r = run_all(rt);
 	torc__dump_signal_remove();
 	torc__overflow_remove();
-	signals_close(&signals);
+	signals_close(rt->signals);
+	return r;
+}
+
+static int run(struct torc__runtime *rt)
+{
+	struct torc__signals signals = { .fd = -1 };
+	const char *stats = getenv("TORC_STATS");
+	int r = make_loops(rt);
+
+	rt->signals = &signals;
+	if (r < 0)
+		fprintf(stderr, "torc: no memory for the loops\n");
+	else if (rt->options->sim)
+		r = run_all(rt); /* leaves the process alone */
+	else
+		r = run_in_process(rt);
 	if (!r && stats && !strcmp(stats, "1"))
 		print_stats(rt);
-out:
 	free_loops(rt);
 	return r < 0 ? r : rt->result;
 }
@@ -525,7 +554,15 @@ int torc_run(const struct torc_options *options, torc_fn *fn, void *arg)
 	}
 	pthread_mutex_init(&rt.lock, NULL);
 	pthread_cond_init(&rt.changed, NULL);
+	if (rt.options->sim) {
+		torc__system = rt.options->sim->system;
+		rt.options->sim->begin(rt.options->sim);
+	}
 	r = run(&rt);
+	if (rt.options->sim) {
+		rt.options->sim->end(rt.options->sim);
+		torc__system = &torc__system_linux;
+	}
 	pthread_cond_destroy(&rt.changed);
 	pthread_mutex_destroy(&rt.lock);
 	atomic_store(&running, false);

@@ -16,6 +16,8 @@ TORC_BEGIN_DECLS
 #define TORC_LOOP_PER_CORE (-1)
 #define TORC_NO_SIGNAL     (-1)
 
+struct torc_sim;
+
 /* How to run; zeroed means the defaults. */
 struct torc_options {
 	int loops;       /* 0: one; TORC_LOOP_PER_CORE; 1 .. 256. Each is a thread and a ring */
@@ -31,6 +33,9 @@ struct torc_options {
 	/* The signal that asks for a dump (core/dump.h). Default: SIGQUIT, unless the program handles or ignores
 	 * that, or no_signals is set; TORC_NO_SIGNAL: none. */
 	int dump_signal;
+	/* Run on a simulated kernel instead of Linux (core/sim.h): all loops on the calling thread, in virtual time;
+	 * signals, dump_signal and no_pin mean nothing then. */
+	struct torc_sim *sim;
 	bool no_deadlock_check; /* do not abort when every fiber waits for another one (core/dump.h) */
 };
 

@@ -6,6 +6,7 @@
 #include <sys/mman.h>
 
 #include "core/internal/compat.h"
+#include "core/internal/system.h"
 
 #define PAGE_BYTES ((size_t)4096)
 
@@ -106,7 +107,9 @@ static struct torc__slab *take_descriptor(struct torc__stacks *stacks)
 		stacks->spare = slab->next;
 		return slab;
 	}
-	slab = calloc(1, sizeof(*slab));
+	slab = torc__memory_refused()
+		       ? NULL
+		       : calloc(1, sizeof(*slab)); /* not counted: generators' stay */
 	if (!slab)
 		return NULL;
 	slab->next_made = atomic_load_explicit(&stacks->made, memory_order_relaxed);
@@ -124,8 +127,10 @@ static struct torc__slab *map_slab(struct torc__stacks *stacks, unsigned class_i
 		return NULL;
 	slab->shift = (uint8_t)(class_index + TORC__STACK_MIN_SHIFT);
 	bytes = slot_bytes(slab) * TORC__SLAB_SLOTS;
-	base = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
-		    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK, -1, 0);
+	base = torc__memory_refused()
+		       ? MAP_FAILED
+		       : mmap(NULL, bytes, PROT_READ | PROT_WRITE,
+			      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK, -1, 0);
 	if (base == MAP_FAILED) {
 		spare_descriptor(stacks, slab);
 		return NULL;

@@ -1,3 +1,4 @@
+#include "core/internal/system.h"
 #include "core/internal/timer.h"
 
 #include <errno.h>
@@ -56,7 +57,7 @@ int torc__timers_reserve(struct torc__timers *timers, size_t count)
 		return 0;
 	while (capacity < count)
 		capacity *= 2;
-	heap = realloc(timers->heap, capacity * sizeof(*heap));
+	heap = torc__realloc(timers->heap, capacity * sizeof(*heap));
 	if (!heap)
 		return -ENOMEM;
 	timers->heap = heap;
@@ -66,7 +67,7 @@ int torc__timers_reserve(struct torc__timers *timers, size_t count)
 
 void torc__timers_done(struct torc__timers *timers)
 {
-	free(timers->heap);
+	torc__free(timers->heap);
 	*timers = (struct torc__timers){ .heap = NULL };
 }
 

@@ -13,6 +13,7 @@
 #include <torc/core/op.h>
 #include <torc/io/socket.h>
 
+#include "core/internal/system.h"
 #include "http/internal/exchange.h"
 
 #define PATH_BYTES 4096
@@ -191,7 +192,7 @@ static bool not_modified(const struct torc_http_exchange *x, const struct valida
 static int send_parts(struct torc_http_exchange *x, int fd, uint64_t size)
 {
 	size_t part = size < PART_BYTES ? (size_t)size : PART_BYTES;
-	char *buf = malloc(part ? part : 1);
+	char *buf = torc__malloc(part ? part : 1);
 	uint64_t offset = 0;
 	int r = buf ? 0 : -ENOMEM;
 
@@ -207,7 +208,7 @@ static int send_parts(struct torc_http_exchange *x, int fd, uint64_t size)
 		offset += (uint64_t)r;
 		r = torc_http_write(x, buf, (size_t)r);
 	}
-	free(buf);
+	torc__free(buf);
 	return r;
 }
 

@@ -8,7 +8,10 @@
 #include <strings.h>
 #include <time.h>
 
+#include <torc/core/sys.h>
+
 #include "core/internal/fiber.h"
+#include "core/internal/system.h"
 #include "http/internal/exchange.h"
 
 /* A body up to this size is copied behind the head: one send. */
@@ -87,7 +90,7 @@ struct date_cache {
 
 static void free_cache(void *data)
 {
-	free(data);
+	torc__free(data);
 }
 
 static struct date_cache *cache_of(struct torc__loop *loop)
@@ -96,7 +99,7 @@ static struct date_cache *cache_of(struct torc__loop *loop)
 	static struct date_cache none; /* without memory: formatted anew each time */
 
 	if (!slot->data) {
-		slot->data = calloc(1, sizeof(struct date_cache));
+		slot->data = torc__calloc(1, sizeof(struct date_cache));
 		slot->destroy = free_cache;
 	}
 	return slot->data ? slot->data : &none;
@@ -106,15 +109,15 @@ const char *torc__http_date_line(void)
 {
 	struct torc__loop *loop = torc__self()->loop;
 	struct date_cache *cache = cache_of(loop);
-	struct timespec ts;
+	uint64_t wall_ns;
 
 	if (torc__likely(loop->now_ns < cache->until_ns))
 		return cache->line;
-	clock_gettime(CLOCK_REALTIME, &ts);
+	wall_ns = torc_sys_wall_ns();
 	memcpy(cache->line, "Date: ", 6);
-	torc__http_date(cache->line + 6, ts.tv_sec);
+	torc__http_date(cache->line + 6, (int64_t)(wall_ns / TORC_SECONDS(1)));
 	memcpy(cache->line + 35, "\r\n", 2);
-	cache->until_ns = loop->now_ns + TORC_SECONDS(1) - (uint64_t)ts.tv_nsec;
+	cache->until_ns = loop->now_ns + TORC_SECONDS(1) - wall_ns % TORC_SECONDS(1);
 	return cache->line;
 }
 

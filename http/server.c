@@ -8,6 +8,7 @@
 #include <sys/socket.h>
 
 #include <torc/core/fiber.h>
+#include <torc/core/sys.h>
 
 #include "http/internal/exchange.h"
 
@@ -132,7 +133,7 @@ static void reset_on_close(struct torc_stream *s)
 {
 	const struct linger now = { .l_onoff = 1 };
 
-	(void)setsockopt(s->fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
+	(void)torc_sys_setsockopt(s->fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
 }
 
 static int answer(struct torc_http_exchange *x)

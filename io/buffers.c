@@ -5,6 +5,7 @@
 #include <sys/mman.h>
 
 #include "core/internal/runtime.h"
+#include "core/internal/system.h"
 
 #define BUFFERS_DEFAULT 1024u
 
@@ -19,14 +20,14 @@ static void destroy(void *data)
 		while (b->chunks[i]) {
 			struct torc__chunk *next = b->chunks[i]->next;
 
-			free(b->chunks[i]);
+			torc__free(b->chunks[i]);
 			b->chunks[i] = next;
 		}
 	}
 	if (b->ring)
 		munmap(b->ring, b->mapped_bytes);
-	free(b->meta);
-	free(b);
+	torc__free(b->meta);
+	torc__free(b);
 }
 
 static int provide(struct torc__buffers *b)
@@ -56,19 +57,20 @@ static int map(struct torc__buffers *b)
 	char *memory;
 
 	b->mapped_bytes = ring_bytes + (size_t)b->count * TORC__BUFFER_BYTES;
-	memory = mmap(NULL, b->mapped_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
-		      -1, 0);
+	memory = torc__memory_refused() ? MAP_FAILED
+					: mmap(NULL, b->mapped_bytes, PROT_READ | PROT_WRITE,
+					       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (memory == MAP_FAILED)
 		return -ENOMEM;
 	b->ring = (struct io_uring_buf_ring *)(void *)memory;
 	b->memory = memory + ring_bytes;
-	b->meta = calloc(b->count, sizeof(*b->meta));
+	b->meta = torc__calloc(b->count, sizeof(*b->meta));
 	return b->meta ? 0 : -ENOMEM;
 }
 
 static struct torc__buffers *create(struct torc__loop *loop)
 {
-	struct torc__buffers *b = calloc(1, sizeof(*b));
+	struct torc__buffers *b = torc__calloc(1, sizeof(*b));
 	unsigned wanted = loop->runtime->options->recv_buffers;
 
 	if (!b)
@@ -109,7 +111,7 @@ char *torc__chunk_take(struct torc__buffers *b, size_t bytes, uint32_t *ret_capa
 	chunk = b->chunks[class];
 	*ret_capacity = TORC__CHUNK_MIN << class;
 	if (!chunk)
-		return malloc(*ret_capacity);
+		return torc__malloc(*ret_capacity);
 	b->chunks[class] = chunk->next;
 	b->chunk_count[class]--;
 	return (char *)chunk;
@@ -123,7 +125,7 @@ void torc__chunk_give(struct torc__buffers *b, char *chunk, uint32_t capacity)
 	if (!chunk)
 		return;
 	if (b->chunk_count[class] >= CHUNKS_KEPT >> class) {
-		free(chunk);
+		torc__free(chunk);
 		return;
 	}
 	free_chunk->next = b->chunks[class];

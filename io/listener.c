@@ -2,16 +2,15 @@
 
 #include <errno.h>
 #include <netinet/tcp.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include <torc/core/fiber.h>
+#include <torc/core/sys.h>
 #include <torc/io/socket.h>
 
 #include "core/internal/fiber.h"
+#include "core/internal/system.h"
 #include "io/internal/address.h"
 
 #define BACKLOG 4096
@@ -27,36 +26,26 @@
 /* A socket file whose server has gone is in the way of bind(2). */
 static void remove_stale(const struct torc__address *a)
 {
-	struct stat st;
-	int fd;
-
-	if (stat(a->un.sun_path, &st) < 0 || !S_ISSOCK(st.st_mode))
-		return;
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (fd < 0)
-		return;
-	if (connect(fd, &a->any, a->len) < 0 && errno == ECONNREFUSED)
-		unlink(a->un.sun_path);
-	close(fd);
+	if (torc_sys_probe(&a->un, a->len) == -ECONNREFUSED)
+		torc_sys_unlink(a->un.sun_path);
 }
 
 static int set_options(int fd, int family, const struct torc_listen_options *o)
 {
 	const int one = 1, zero = 0;
+	int r;
 
 	if (family == AF_UNIX)
 		return 0;
-	if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)) < 0)
-		return -errno;
-	if (o->reuse_port && setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &one, sizeof(one)) < 0)
-		return -errno;
-	if (family == AF_INET6 &&
-	    setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &zero, sizeof(zero)) < 0)
-		return -errno;
+	r = torc_sys_setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
+	if (!r && o->reuse_port)
+		r = torc_sys_setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &one, sizeof(one));
+	if (!r && family == AF_INET6)
+		r = torc_sys_setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &zero, sizeof(zero));
 	/* Connections inherit it: answers go out at once, one send per turn gathers them already. */
-	if (setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one)) < 0)
-		return -errno;
-	return 0;
+	if (!r)
+		r = torc_sys_setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+	return r;
 }
 
 static int bind_and_listen(int fd, const struct torc__address *a,
@@ -64,24 +53,22 @@ static int bind_and_listen(int fd, const struct torc__address *a,
 {
 	int r = set_options(fd, a->any.sa_family, o);
 
-	if (r < 0)
-		return r;
-	if (bind(fd, &a->any, a->len) < 0)
-		return -errno;
-	return listen(fd, o->backlog ? o->backlog : BACKLOG) < 0 ? -errno : 0;
+	if (!r)
+		r = torc_sys_bind(fd, &a->any, a->len);
+	return r ? r : torc_sys_listen(fd, o->backlog ? o->backlog : BACKLOG);
 }
 
 static int open_socket(const struct torc__address *a, const struct torc_listen_options *o)
 {
-	int r, fd = socket(a->any.sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	int r, fd = torc_sys_socket(a->any.sa_family, SOCK_STREAM, 0);
 
 	if (fd < 0)
-		return -errno;
+		return fd;
 	if (a->any.sa_family == AF_UNIX)
 		remove_stale(a);
 	r = bind_and_listen(fd, a, o);
 	if (r < 0) {
-		close(fd);
+		torc_sys_close(fd);
 		return r;
 	}
 	return fd;
@@ -93,7 +80,7 @@ static void read_address(struct torc_listener *l)
 
 	memset(&bound, 0, sizeof(bound));
 	bound.len = sizeof(bound.un);
-	if (getsockname(l->fd, &bound.any, &bound.len) == 0)
+	if (torc_sys_getsockname(l->fd, &bound.any, &bound.len) == 0)
 		torc__address_format(&bound, l->address, sizeof(l->address));
 }
 
@@ -145,12 +132,12 @@ static bool grow_accepted(struct torc_listener *l)
 
 	if (l->accepted_count < l->accepted_capacity)
 		return true;
-	accepted = malloc(capacity * sizeof(*accepted));
+	accepted = torc__malloc(capacity * sizeof(*accepted));
 	if (!accepted)
 		return false;
 	for (unsigned i = 0; i < l->accepted_count; i++)
 		accepted[i] = l->accepted[(l->accepted_head + i) % l->accepted_capacity];
-	free(l->accepted);
+	torc__free(l->accepted);
 	l->accepted = accepted;
 	l->accepted_head = 0;
 	l->accepted_capacity = capacity;
@@ -162,7 +149,7 @@ static void on_accept(struct torc_op *op, int res, unsigned cqe_flags)
 	struct torc_listener *l = of_op(op);
 
 	if (res >= 0 && !grow_accepted(l))
-		close(res); /* no memory to remember it by */
+		torc_sys_close(res); /* no memory to remember it by */
 	else if (res >= 0)
 		l->accepted[(l->accepted_head + l->accepted_count++) % l->accepted_capacity] = res;
 	else if (res != -ECANCELED)
@@ -250,11 +237,12 @@ void torc_listener_close(struct torc_listener *l)
 		torc__slot_wait(&l->waiter, &close_kind);
 	while (l->accepted_count)
 		torc_close(take(l));
-	free(l->accepted);
+	torc__free(l->accepted);
 	l->accepted = NULL;
 	if (l->shared)
 		return;
-	close(l->fd); /* not torc_close: the address is free for the next torc_listen when this returns */
+	torc_sys_close(
+		l->fd); /* not torc_close: the address is free for the next torc_listen when this returns */
 	if (!strncmp(l->address, "unix:", 5))
-		unlink(l->address + 5);
+		torc_sys_unlink(l->address + 5);
 }

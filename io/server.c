@@ -1,16 +1,16 @@
 #include <torc/io/server.h>
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include <torc/core/group.h>
 #include <torc/core/run.h>
+#include <torc/core/sys.h>
 #include <torc/io/socket.h>
 
 #include "core/internal/fiber.h"
+#include "core/internal/system.h"
 
 /*
  * The fibers of a server:
@@ -97,7 +97,7 @@ static int connection_main(void *arg)
 	struct connection c;
 	int r, fd = ((struct arrival *)arg)->fd;
 
-	free(arg);
+	torc__free(arg);
 	if (torc_stream_open(&c.stream, fd) < 0) {
 		torc_close(fd);
 		end_connection(st);
@@ -122,7 +122,7 @@ static int start_connection(struct station *st, int fd)
 		.name = o->name ? o->name : "connection",
 		.stack_bytes = o->stack_bytes,
 	};
-	struct arrival *a = malloc(sizeof(*a));
+	struct arrival *a = torc__malloc(sizeof(*a));
 	int r = -ENOMEM;
 
 	if (a) {
@@ -130,7 +130,7 @@ static int start_connection(struct station *st, int fd)
 		r = torc_group_spawn_with(st->connections, &spawn, connection_main, a);
 	}
 	if (r < 0) {
-		free(a);
+		torc__free(a);
 		torc_close(fd);
 		return r;
 	}
@@ -228,7 +228,7 @@ static void close_lane(struct lane *lane)
 
 		torc_listener_close(l);
 		if (l->shared)
-			close(l->fd); /* the duplicate of listen_too */
+			torc_sys_close(l->fd); /* the duplicate of listen_too */
 	}
 }
 
@@ -262,7 +262,7 @@ static int accept_and_drain(struct station *st, struct torc_group *group, struct
 
 static int serve_here(struct station *st)
 {
-	struct acceptor *acceptors = calloc(st->server->address_count, sizeof(*acceptors));
+	struct acceptor *acceptors = torc__calloc(st->server->address_count, sizeof(*acceptors));
 	struct torc_scope shield;
 	struct torc_group group;
 	int r, result;
@@ -274,7 +274,7 @@ static int serve_here(struct station *st)
 	r = accept_and_drain(st, &group, &shield, acceptors);
 	torc_scope_leave(&shield);
 	result = torc_group_wait(&group);
-	free(acceptors);
+	torc__free(acceptors);
 	return r < 0 ? r : result;
 }
 
@@ -293,7 +293,7 @@ static int probe(const char *address)
 
 	if (r < 0)
 		return r;
-	close(l.fd);
+	torc_sys_close(l.fd);
 	return 0;
 }
 
@@ -314,12 +314,12 @@ static int listen_too(struct torc_listener *l, const struct torc_listener *first
 
 	if (!is_unix(first->address))
 		return torc_listen(l, first->address, &o);
-	o.share_fd = fcntl(first->fd, F_DUPFD_CLOEXEC, 3);
+	o.share_fd = torc_sys_dup(first->fd);
 	if (o.share_fd < 0)
-		return -errno;
+		return o.share_fd;
 	r = torc_listen(l, first->address, &o);
 	if (r < 0)
-		close(o.share_fd);
+		torc_sys_close(o.share_fd);
 	return r;
 }
 
@@ -393,12 +393,12 @@ int torc_serve_with(const struct torc_serve_options *options)
 
 	while (options->addresses[sv.address_count])
 		sv.address_count++;
-	sv.lanes = calloc(loops, sizeof(*sv.lanes));
-	listeners = calloc(loops * sv.address_count + 1, sizeof(*listeners));
+	sv.lanes = torc__calloc(loops, sizeof(*sv.lanes));
+	listeners = torc__calloc(loops * sv.address_count + 1, sizeof(*listeners));
 	if (sv.lanes && listeners)
 		r = listen_and_serve(&sv, listeners);
-	free(listeners);
-	free(sv.lanes);
+	torc__free(listeners);
+	torc__free(sv.lanes);
 	return r == -ECANCELED ? 0 : r;
 }
 

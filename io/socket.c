@@ -2,10 +2,10 @@
 
 #include <errno.h>
 #include <netinet/tcp.h>
-#include <unistd.h>
 
 #include <torc/core/op.h>
 #include <torc/core/scope.h>
+#include <torc/core/sys.h>
 
 #include "io/internal/address.h"
 
@@ -74,11 +74,11 @@ int torc_dial(const char *text)
 
 	if (r < 0)
 		return r;
-	fd = socket(address.any.sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	fd = torc_sys_socket(address.any.sa_family, SOCK_STREAM, 0);
 	if (fd < 0)
-		return -errno;
+		return fd;
 	if (address.any.sa_family != AF_UNIX)
-		(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+		(void)torc_sys_setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
 	r = torc_connect(fd, &address.any, address.len);
 	if (r < 0) {
 		torc_close(fd);

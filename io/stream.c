@@ -193,6 +193,16 @@ static int arm(struct torc_stream *s)
 	return 0;
 }
 
+/*
+ * What ends the reading beside its own error and end. A connection that failed while we sent tells so once, to the
+ * send: a receive then sees an end like any other, or, when it was our kernel that failed, waits for an answer to
+ * what was never sent. EPIPE says no more than that the peer does not read.
+ */
+static int tx_failure(const struct torc_stream *s)
+{
+	return s->tx_error == -EPIPE ? 0 : s->tx_error;
+}
+
 static bool must_drain(const struct torc_stream *s)
 {
 	return s->draining && *s->draining && !s->busy;
@@ -205,7 +215,9 @@ static int await_rx(struct torc_stream *s)
 
 	if (must_drain(s))
 		return -ECANCELED;
-	r = arm(s);
+	r = tx_failure(s);
+	if (!r)
+		r = arm(s);
 	return r < 0 ? r : torc__slot_wait(&s->rx_wait, &rx_kind);
 }
 
@@ -237,7 +249,7 @@ int torc_stream_peek(struct torc_stream *s, struct torc_slice *ret_view)
 		if (s->rx_error)
 			return s->rx_error;
 		if (s->rx_eof)
-			return 0;
+			return tx_failure(s);
 		r = await_rx(s);
 		if (r < 0)
 			return r;
@@ -298,6 +310,8 @@ int torc_stream_fill(struct torc_stream *s, size_t least, struct torc_slice *ret
 			return show(s, ret_view);
 		if (s->rx_error)
 			return s->rx_error;
+		if (s->rx_eof && tx_failure(s))
+			return tx_failure(s);
 		if (s->rx_eof) {
 			*ret_view = (struct torc_slice){ NULL, 0 };
 			show(s, ret_view);
@@ -392,6 +406,7 @@ static void on_tx(struct torc_op *op, int res, unsigned cqe_flags)
 		s->tx_error = res == -ECANCELED ? -EPIPE : res;
 		drop_sending(s);
 		drop_pending(s);
+		torc__slot_wake(&s->rx_wait); /* tx_failure */
 	} else {
 		s->sending_offset += res > 0 ? (uint32_t)res : 0;
 		s->tx_full = s->sending_offset < s->sending_len;

@@ -15,6 +15,7 @@ struct torc__runtime {
 	torc_fn *fn;
 	void *arg;
 	int result; /* of fn */
+	struct torc__signals *signals;
 
 	pthread_mutex_t lock; /* start-up: waiting for the loops' rings */
 	pthread_cond_t changed;
@@ -29,5 +30,8 @@ struct torc__runtime {
 	atomic_bool deadlocked;                 /* somebody reports it */
 	struct torc__pause pause;
 };
+
+/* Open a loop, run it, close it; on its thread. */
+void torc__run_loop(struct torc__loop *loop);
 
 #endif

@@ -1,0 +1,242 @@
+/*
+ * core/sim/pipe.c - pipes and eventfds.
+ */
+#include "core/sim/sim.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+
+/* --- pipes --- */
+
+#define PIPE_BYTES 65536u
+
+enum { READER, WRITER, ENDS };
+
+/* An end is gone when its file is destroyed: an operation under way still holds it after its close(2). */
+struct pipe {
+	struct torc__sim_file *ends[ENDS]; /* NULL: gone, or not there yet */
+	struct torc__sim_bytes bytes;
+};
+
+struct pipe_end {
+	struct torc__sim_file file; /* first */
+	struct pipe *pipe;
+};
+
+static struct pipe *pipe_of(struct torc__sim_file *file)
+{
+	return torc__container_of(file, struct pipe_end, file)->pipe;
+}
+
+static void end_changed(struct pipe *p, int end)
+{
+	if (p->ends[end])
+		torc__sim_changed(p->ends[end]);
+}
+
+static ssize_t read_pipe(struct torc__sim_file *file, void *buf, size_t len, uint64_t offset,
+			 int flags)
+{
+	struct pipe *p = pipe_of(file);
+	size_t n;
+
+	(void)offset, (void)flags;
+	if (!len)
+		return 0;
+	if (!p->bytes.len)
+		return p->ends[WRITER] ? TORC__SIM_WAIT : 0;
+	n = torc__sim_bytes_take(&p->bytes, buf, len, false);
+	end_changed(p, WRITER);
+	return (ssize_t)n;
+}
+
+/*
+ * Up to PIPE_BUF bytes go in together. Of more, what fits: a ring never waits in write(2) for the rest, as the
+ * system call would.
+ */
+static ssize_t write_pipe(struct torc__sim_file *file, const void *buf, size_t len, uint64_t offset,
+			  int flags)
+{
+	struct pipe *p = pipe_of(file);
+	size_t room = PIPE_BYTES - p->bytes.len;
+
+	(void)offset, (void)flags;
+	if (!len)
+		return 0;
+	if (!p->ends[READER])
+		return -EPIPE;
+	if (!room || (len <= PIPE_BUF && len > room))
+		return TORC__SIM_WAIT;
+	if (len > room)
+		len = room;
+	torc__sim_bytes_put(&p->bytes, buf, len);
+	end_changed(p, READER);
+	return (ssize_t)len;
+}
+
+static unsigned poll_reader(struct torc__sim_file *file)
+{
+	const struct pipe *p = pipe_of(file);
+	unsigned events = p->bytes.len ? POLLIN | POLLRDNORM : 0;
+
+	return p->ends[WRITER] ? events : events | POLLHUP;
+}
+
+static unsigned poll_writer(struct torc__sim_file *file)
+{
+	const struct pipe *p = pipe_of(file);
+	unsigned events = PIPE_BYTES - p->bytes.len >= PIPE_BUF ? POLLOUT | POLLWRNORM : 0;
+
+	return p->ends[READER] ? events : events | POLLERR;
+}
+
+static void destroy_end(struct torc__sim_file *file)
+{
+	struct pipe *p = pipe_of(file);
+	int end = p->ends[READER] == file ? READER : WRITER;
+
+	p->ends[end] = NULL;
+	free(torc__container_of(file, struct pipe_end, file));
+	if (p->ends[!end]) {
+		torc__sim_changed(p->ends[!end]);
+		return;
+	}
+	torc__sim_bytes_done(&p->bytes);
+	free(p);
+}
+
+static const struct torc__sim_file_kind reader_kind = {
+	.name = "pipe, to read",
+	.read = read_pipe,
+	.destroy = destroy_end,
+	.poll = poll_reader,
+};
+
+static const struct torc__sim_file_kind writer_kind = {
+	.name = "pipe, to write",
+	.write = write_pipe,
+	.destroy = destroy_end,
+	.poll = poll_writer,
+};
+
+static int open_end(struct pipe *p, int end, int flags)
+{
+	struct pipe_end *e = torc__sim_alloc(sizeof(*e));
+
+	if (end == READER)
+		torc__sim_file_init(&e->file, &reader_kind, O_RDONLY | flags);
+	else
+		torc__sim_file_init(&e->file, &writer_kind, O_WRONLY | flags);
+	e->pipe = p;
+	p->ends[end] = &e->file;
+	return torc__sim_fd_open(&e->file);
+}
+
+int torc__sim_pipe(int ret_fds[2], int flags)
+{
+	struct pipe *p;
+	int fds[ENDS];
+
+	if (flags & ~(O_NONBLOCK | O_CLOEXEC))
+		return -EINVAL;
+	p = torc__sim_alloc(sizeof(*p));
+	/* A pipe goes with its last end, also here. */
+	fds[READER] = open_end(p, READER, flags & O_NONBLOCK);
+	if (fds[READER] < 0)
+		return fds[READER];
+	fds[WRITER] = open_end(p, WRITER, flags & O_NONBLOCK);
+	if (fds[WRITER] < 0) {
+		torc__sim_fd_close(fds[READER]);
+		return fds[WRITER];
+	}
+	memcpy(ret_fds, fds, sizeof(fds));
+	return 0;
+}
+
+/* --- eventfds --- */
+
+#define COUNT_MOST (UINT64_MAX - 1)
+
+struct counter {
+	struct torc__sim_file file; /* first */
+	uint64_t count;
+	bool semaphore;
+};
+
+static struct counter *counter_of(struct torc__sim_file *file)
+{
+	return torc__container_of(file, struct counter, file);
+}
+
+static ssize_t read_counter(struct torc__sim_file *file, void *buf, size_t len, uint64_t offset,
+			    int flags)
+{
+	struct counter *c = counter_of(file);
+	uint64_t value = c->semaphore ? 1 : c->count;
+
+	(void)offset, (void)flags;
+	if (len < sizeof(value))
+		return -EINVAL;
+	if (!c->count)
+		return TORC__SIM_WAIT;
+	c->count -= value;
+	memcpy(buf, &value, sizeof(value));
+	torc__sim_changed(file);
+	return sizeof(value);
+}
+
+static ssize_t write_counter(struct torc__sim_file *file, const void *buf, size_t len,
+			     uint64_t offset, int flags)
+{
+	struct counter *c = counter_of(file);
+	uint64_t value;
+
+	(void)offset, (void)flags;
+	if (len < sizeof(value))
+		return -EINVAL;
+	memcpy(&value, buf, sizeof(value));
+	if (value > COUNT_MOST)
+		return -EINVAL;
+	if (value > COUNT_MOST - c->count)
+		return TORC__SIM_WAIT;
+	c->count += value;
+	torc__sim_changed(file);
+	return sizeof(value);
+}
+
+static unsigned poll_counter(struct torc__sim_file *file)
+{
+	uint64_t count = counter_of(file)->count;
+
+	return (count ? POLLIN : 0u) | (count < COUNT_MOST ? POLLOUT : 0u);
+}
+
+static void destroy_counter(struct torc__sim_file *file)
+{
+	free(counter_of(file));
+}
+
+static const struct torc__sim_file_kind counter_kind = {
+	.name = "eventfd",
+	.read = read_counter,
+	.write = write_counter,
+	.destroy = destroy_counter,
+	.poll = poll_counter,
+};
+
+int torc__sim_eventfd(unsigned value, int flags)
+{
+	struct counter *c;
+
+	if (flags & ~(EFD_SEMAPHORE | EFD_NONBLOCK | EFD_CLOEXEC))
+		return -EINVAL;
+	c = torc__sim_alloc(sizeof(*c));
+	torc__sim_file_init(&c->file, &counter_kind, O_RDWR | (flags & EFD_NONBLOCK));
+	c->count = value;
+	c->semaphore = flags & EFD_SEMAPHORE;
+	return torc__sim_fd_open(&c->file);
+}

@@ -1,0 +1,626 @@
+/*
+ * core/sim/stream.c - stream sockets: TCP's and Unix's.
+ *
+ * What one end sends travels as segments to the other, in order, and arrives after a while: data, then the end
+ * (FIN), or a reset (RST). What has been sent and not been read yet, on its way or in the queue, is limited: the
+ * sender waits. Over a Unix socket everything arrives at once.
+ *
+ *	          connect               handshake                      reset, by either side
+ *	FRESH ------------> CONNECTING -----------> CONNECTED ------------------------------> BROKEN
+ *	  |                      | refused
+ *	  | listen               +----> FRESH
+ *	  +--------> LISTENING
+ */
+#include <errno.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/sim/sim.h"
+
+#define WINDOW       65536u
+#define TRAVEL_NS    20000
+#define HANDSHAKE_NS 50000
+
+/* A listener whose queue is full lets a peer try again. */
+#define RETRY_NS TORC_SECONDS(1)
+#define TRIES    6
+
+enum state { FRESH, LISTENING, CONNECTING, CONNECTED, BROKEN };
+
+enum what { DATA, FIN, RST };
+
+struct stream;
+
+struct segment {
+	struct torc__sim_event event; /* its arrival */
+	struct segment *next;
+	struct stream *to;
+	enum what what;
+	size_t len;
+	char data[];
+};
+
+struct stream {
+	struct torc__sim_file file; /* first */
+	enum state state;
+	int domain;
+	struct torc__sim_address local, remote;
+	bool reuse_port, linger_zero;
+
+	struct stream *peer; /* NULL: gone, or never there */
+	struct torc__sim_bytes rx;
+	struct segment *coming, **coming_tail; /* on their way to here */
+	size_t coming_len;
+	uint64_t arrival_ns; /* of the last one of them */
+	size_t window;       /* what may be sent to here and not be read */
+	bool rx_end;         /* a FIN has arrived */
+	bool rx_shut, tx_shut;
+	int error; /* to be told once */
+
+	struct torc__sim_event handshake;
+	unsigned tries;
+	struct stream *queue, **queue_tail, *next_queued; /* a listener's */
+	size_t queued, backlog;
+	struct stream *listener; /* whose queue it is in */
+};
+
+static const struct torc__sim_file_kind stream_kind;
+
+static struct stream *of(struct torc__sim_file *file)
+{
+	return (struct stream *)(void *)file;
+}
+
+bool torc__sim_is_stream(const struct torc__sim_file *file)
+{
+	return file->kind == &stream_kind;
+}
+
+static struct stream *create(int domain, int flags)
+{
+	struct stream *s = torc__sim_alloc(sizeof(*s));
+
+	torc__sim_file_init(&s->file, &stream_kind, flags & SOCK_NONBLOCK);
+	s->domain = domain;
+	s->local.any.sa_family = s->remote.any.sa_family = (sa_family_t)domain;
+	s->local.len = domain == AF_INET    ? sizeof(struct sockaddr_in)
+		       : domain == AF_INET6 ? sizeof(struct sockaddr_in6)
+					    : sizeof(sa_family_t);
+	s->remote.len = s->local.len;
+	s->coming_tail = &s->coming;
+	s->queue_tail = &s->queue;
+	/* Small windows show what is done about a slow peer. */
+	s->window = torc__sim_chaos(TORC_SIM_SHORT)
+			    ? 1 + (size_t)torc__sim_draw(TORC_SIM_SHORT, 8192)
+			    : WINDOW;
+	return s;
+}
+
+static bool is_tcp(const struct stream *s)
+{
+	return s->domain != AF_UNIX;
+}
+
+/* --- what travels --- */
+
+static void break_end(struct stream *s, int error)
+{
+	s->state = BROKEN;
+	s->error = error;
+	torc__sim_changed(&s->file);
+}
+
+static void arrive(struct stream *s, const struct segment *seg)
+{
+	switch (seg->what) {
+	case DATA: torc__sim_bytes_put(&s->rx, seg->data, seg->len); break;
+	case FIN: s->rx_end = true; break;
+	case RST:
+		if (s->state == CONNECTED)
+			break_end(s, s->rx_end && is_tcp(s) ? EPIPE : ECONNRESET);
+		break;
+	}
+	torc__sim_changed(&s->file);
+}
+
+static void run_arrival(struct torc__sim_event *event)
+{
+	struct segment *seg = torc__container_of(event, struct segment, event);
+	struct stream *s = seg->to;
+
+	/* They arrive in order: it is the first. */
+	s->coming = seg->next;
+	if (!s->coming)
+		s->coming_tail = &s->coming;
+	s->coming_len -= seg->len;
+	arrive(s, seg);
+	free(seg);
+}
+
+static void send_segment(struct stream *to, enum what what, const void *data, size_t len)
+{
+	struct segment *seg = torc__sim_alloc(sizeof(*seg) + len);
+	uint64_t at;
+
+	seg->to = to;
+	seg->what = what;
+	seg->len = len;
+	if (len)
+		memcpy(seg->data, data, len);
+	if (!is_tcp(to)) {
+		arrive(to, seg);
+		free(seg);
+		return;
+	}
+	/* No two at the same time: what is at the same time may change its order. */
+	at = torc__sim->now_ns + torc__sim_latency(TRAVEL_NS);
+	if (at <= to->arrival_ns)
+		at = to->arrival_ns + 1;
+	to->arrival_ns = at;
+	*to->coming_tail = seg;
+	to->coming_tail = &seg->next;
+	to->coming_len += len;
+	torc__sim_at(&seg->event, at, run_arrival);
+}
+
+static void drop_coming(struct stream *s)
+{
+	struct segment *seg, *next;
+
+	for (seg = s->coming; seg; seg = next) {
+		next = seg->next;
+		torc__sim_forget(&seg->event);
+		free(seg);
+	}
+	s->coming = NULL;
+	s->coming_tail = &s->coming;
+}
+
+void torc__sim_stream_break(struct torc__sim_file *file)
+{
+	struct stream *s = of(file);
+
+	if (s->state != CONNECTED || !is_tcp(s))
+		return;
+	torc__sim_note("break", 0, 0, 0);
+	if (s->peer) {
+		send_segment(s->peer, RST, NULL, 0);
+		s->peer->peer = NULL;
+		s->peer = NULL;
+	}
+	break_end(s, s->rx_end ? EPIPE : ECONNRESET);
+}
+
+/* --- read and write --- */
+
+static int take_error(struct stream *s)
+{
+	int error = s->error;
+
+	s->error = 0;
+	return -error;
+}
+
+static ssize_t nothing_to_read(struct stream *s)
+{
+	if (s->rx_end && is_tcp(s))
+		return 0;
+	if (s->error)
+		return take_error(s);
+	if (s->rx_end || s->rx_shut || s->state == BROKEN)
+		return 0;
+	if (s->state == CONNECTED || (s->state == CONNECTING && is_tcp(s)))
+		return TORC__SIM_WAIT;
+	return is_tcp(s) ? -ENOTCONN : -EINVAL;
+}
+
+static ssize_t stream_read(struct torc__sim_file *file, void *buf, size_t len, uint64_t offset,
+			   int flags)
+{
+	struct stream *s = of(file);
+	size_t n;
+
+	(void)offset;
+	if (!len)
+		return 0;
+	if (!s->rx.len)
+		return nothing_to_read(s);
+	n = torc__sim_bytes_take(&s->rx, buf, len, flags & MSG_PEEK);
+	if (s->peer)
+		torc__sim_changed(&s->peer->file); /* there is room again */
+	return (ssize_t)n;
+}
+
+static void send_pieces(struct stream *to, const char *p, size_t len)
+{
+	while (len) {
+		size_t part = torc__sim_cut(len);
+
+		send_segment(to, DATA, p, part);
+		p += part;
+		len -= part;
+	}
+}
+
+/* The peer's end is gone: the answer to what is sent is a reset. */
+static ssize_t write_to_nobody(struct stream *s, size_t len)
+{
+	if (!is_tcp(s))
+		return -EPIPE;
+	send_segment(s, RST, NULL, 0);
+	return (ssize_t)len;
+}
+
+static ssize_t stream_write(struct torc__sim_file *file, const void *buf, size_t len,
+			    uint64_t offset, int flags)
+{
+	struct stream *s = of(file);
+	size_t used;
+
+	(void)offset, (void)flags;
+	if (s->state == CONNECTING && is_tcp(s))
+		return TORC__SIM_WAIT;
+	if (s->error)
+		return take_error(s);
+	if (s->tx_shut || s->state == BROKEN)
+		return -EPIPE;
+	if (s->state != CONNECTED)
+		return is_tcp(s) ? -EPIPE : -ENOTCONN;
+	if (!s->peer)
+		return write_to_nobody(s, len);
+	used = s->peer->rx.len + s->peer->coming_len;
+	if (used >= s->peer->window)
+		return TORC__SIM_WAIT;
+	if (len > s->peer->window - used)
+		len = s->peer->window - used;
+	send_pieces(s->peer, buf, len);
+	return (ssize_t)len;
+}
+
+int torc__sim_stream_shutdown(struct torc__sim_file *file, int how)
+{
+	struct stream *s = of(file);
+
+	if (how < SHUT_RD || how > SHUT_RDWR)
+		return -EINVAL;
+	if (s->state != CONNECTED)
+		return -ENOTCONN;
+	if (how != SHUT_RD && !s->tx_shut) {
+		s->tx_shut = true;
+		if (s->peer)
+			send_segment(s->peer, FIN, NULL, 0);
+	}
+	if (how != SHUT_WR)
+		s->rx_shut = true;
+	torc__sim_changed(file);
+	return 0;
+}
+
+static bool has_room(const struct stream *s)
+{
+	return !s->peer || s->peer->rx.len + s->peer->coming_len < s->peer->window;
+}
+
+static unsigned stream_poll(struct torc__sim_file *file)
+{
+	struct stream *s = of(file);
+	unsigned events = 0;
+
+	if (s->state == LISTENING)
+		return s->queue ? POLLIN : 0;
+	if (s->state == FRESH)
+		return POLLOUT | POLLHUP;
+	if (s->rx.len || s->rx_end || s->rx_shut || s->state == BROKEN)
+		events |= POLLIN;
+	if (s->state == BROKEN || (s->state == CONNECTED && has_room(s)))
+		events |= POLLOUT;
+	if (s->error)
+		events |= POLLERR;
+	if (s->state == BROKEN || (s->rx_end && s->tx_shut))
+		events |= POLLHUP;
+	return events;
+}
+
+/* --- the end --- */
+
+static void leave_queue(struct stream *s)
+{
+	struct stream **link = &s->listener->queue;
+
+	while (*link != s)
+		link = &(*link)->next_queued;
+	*link = s->next_queued;
+	if (!*link)
+		s->listener->queue_tail = link;
+	s->listener->queued--;
+	s->listener = NULL;
+}
+
+static void say_goodbye(struct stream *s)
+{
+	struct stream *peer = s->peer;
+	bool unread = s->rx.len || s->coming_len;
+
+	if (!peer)
+		return;
+	peer->peer = NULL;
+	s->peer = NULL;
+	if (s->linger_zero && is_tcp(s)) {
+		send_segment(peer, RST, NULL, 0);
+		return;
+	}
+	if (unread && (is_tcp(peer) ? s->rx.len != 0 : true))
+		send_segment(peer, RST, NULL, 0);
+	else if (!s->tx_shut || !is_tcp(peer))
+		send_segment(peer, FIN, NULL, 0);
+	/* What arrives when nobody is there is answered by a reset. */
+	if (unread && !s->rx.len && is_tcp(peer))
+		send_segment(peer, RST, NULL, 0);
+	torc__sim_changed(&peer->file);
+}
+
+static void drop_queue(struct stream *s)
+{
+	while (s->queue) {
+		struct stream *pending = s->queue;
+
+		leave_queue(pending);
+		pending->linger_zero = true;
+		torc__sim_file_drop(&pending->file);
+	}
+}
+
+static void stream_destroy(struct torc__sim_file *file)
+{
+	struct stream *s = of(file);
+
+	torc__sim_forget(&s->handshake);
+	torc__sim_name_release(file);
+	drop_queue(s);
+	if (s->state == CONNECTED)
+		say_goodbye(s);
+	if (s->peer)
+		s->peer->peer = NULL;
+	drop_coming(s);
+	torc__sim_bytes_done(&s->rx);
+	free(s);
+}
+
+static const struct torc__sim_file_kind stream_kind = {
+	.name = "stream socket",
+	.is_socket = true,
+	.read = stream_read,
+	.write = stream_write,
+	.destroy = stream_destroy,
+	.poll = stream_poll,
+};
+
+/* --- connections --- */
+
+static void join(struct stream *a, struct stream *b)
+{
+	a->peer = b;
+	b->peer = a;
+	a->state = b->state = CONNECTED;
+}
+
+int torc__sim_stream_new(int domain, int type)
+{
+	return torc__sim_fd_open(&create(domain, type)->file);
+}
+
+int torc__sim_stream_pair(int domain, int ret_fds[2], int flags)
+{
+	struct stream *a = create(domain, flags), *b = create(domain, flags);
+
+	join(a, b);
+	ret_fds[0] = torc__sim_fd_open(&a->file);
+	ret_fds[1] = torc__sim_fd_open(&b->file);
+	if (ret_fds[0] >= 0 && ret_fds[1] >= 0)
+		return 0;
+	for (int i = 0; i < 2; i++)
+		if (ret_fds[i] >= 0)
+			torc__sim_fd_close(ret_fds[i]);
+	return -EMFILE;
+}
+
+int torc__sim_stream_bind(struct torc__sim_file *file, const struct torc__sim_address *address)
+{
+	struct stream *s = of(file);
+	int r;
+
+	if (address->any.sa_family != s->domain)
+		return -EINVAL;
+	if (s->state != FRESH)
+		return -EINVAL;
+	s->local = *address;
+	r = torc__sim_name_bind(&s->local, SOCK_STREAM, s->reuse_port, file);
+	return r;
+}
+
+int torc__sim_stream_listen(struct torc__sim_file *file, int backlog)
+{
+	struct stream *s = of(file);
+
+	if (s->state != FRESH && s->state != LISTENING)
+		return -EINVAL;
+	s->state = LISTENING;
+	s->backlog = backlog < 0 || backlog > 4096 ? 4096 : (size_t)backlog;
+	return 0;
+}
+
+static struct stream *listener_at(const struct torc__sim_address *address)
+{
+	const struct torc__sim_name *name = torc__sim_name_find(address, SOCK_STREAM);
+
+	if (!name || !name->file || of(name->file)->state != LISTENING)
+		return NULL;
+	return of(name->file);
+}
+
+static void enqueue(struct stream *listener, struct stream *client)
+{
+	struct stream *server = create(client->domain, 0);
+
+	server->local = client->remote;
+	server->remote = client->local;
+	server->listener = listener;
+	*listener->queue_tail = server;
+	listener->queue_tail = &server->next_queued;
+	listener->queued++;
+	join(server, client);
+	torc__sim_changed(&listener->file);
+	torc__sim_changed(&client->file);
+}
+
+static void refuse(struct stream *s, int error)
+{
+	s->state = FRESH;
+	s->error = error;
+	torc__sim_changed(&s->file);
+}
+
+static void run_handshake(struct torc__sim_event *event)
+{
+	struct stream *s = torc__container_of(event, struct stream, handshake);
+	struct stream *listener = listener_at(&s->remote);
+
+	if (!listener)
+		refuse(s, ECONNREFUSED);
+	else if (listener->queued <= listener->backlog)
+		enqueue(listener, s);
+	else if (is_tcp(s) && ++s->tries == TRIES)
+		refuse(s, ETIMEDOUT);
+	else
+		torc__sim_at(event, torc__sim->now_ns + (is_tcp(s) ? RETRY_NS : HANDSHAKE_NS),
+			     run_handshake);
+}
+
+static int begin_connect(struct stream *s, const struct torc__sim_address *address)
+{
+	int r = 0;
+
+	if (address->any.sa_family != s->domain)
+		return is_tcp(s) ? -EAFNOSUPPORT : -EINVAL;
+	if (is_tcp(s) && !s->local.v4.sin_port) {
+		s->local = *address;
+		s->local.v4.sin_port = 0;
+		r = torc__sim_name_bind(&s->local, SOCK_STREAM, false, &s->file);
+	}
+	if (r)
+		return r;
+	s->remote = *address;
+	s->tries = 0;
+	if (!is_tcp(s) && !listener_at(address))
+		return torc__sim_stream_probe(address);
+	s->state = CONNECTING;
+	if (is_tcp(s))
+		torc__sim_at(&s->handshake, torc__sim->now_ns + torc__sim_latency(HANDSHAKE_NS),
+			     run_handshake);
+	else
+		run_handshake(&s->handshake);
+	return s->state == CONNECTED ? 0 : TORC__SIM_WAIT;
+}
+
+int torc__sim_stream_connect(struct torc__sim_file *file, const struct torc__sim_address *address,
+			     bool again)
+{
+	struct stream *s = of(file);
+
+	switch (s->state) {
+	case CONNECTING: return again ? TORC__SIM_WAIT : -EALREADY;
+	case CONNECTED: return again ? 0 : -EISCONN;
+	case LISTENING: return -EISCONN;
+	case BROKEN: return again ? take_error(s) : -EISCONN;
+	default: break;
+	}
+	if (s->error)
+		return take_error(s);
+	return begin_connect(s, address);
+}
+
+int torc__sim_stream_accept(struct torc__sim_file *file, struct sockaddr *ret_peer, socklen_t *len,
+			    int flags)
+{
+	struct stream *s = of(file), *taken = s->queue;
+
+	if (s->state != LISTENING)
+		return -EINVAL;
+	if (!taken)
+		return TORC__SIM_WAIT;
+	leave_queue(taken);
+	taken->file.flags = flags & SOCK_NONBLOCK;
+	torc__sim_address_write(&taken->remote, ret_peer, len);
+	return torc__sim_fd_open(&taken->file);
+}
+
+int torc__sim_stream_probe(const struct torc__sim_address *address)
+{
+	const struct torc__sim_name *name = torc__sim_name_find(address, SOCK_STREAM);
+
+	if (!name)
+		return address->any.sa_family == AF_UNIX ? -ENOENT : -ECONNREFUSED;
+	return listener_at(address) ? 0 : -ECONNREFUSED;
+}
+
+/* --- options --- */
+
+static bool is_known(int level, int name)
+{
+	if (level == SOL_SOCKET)
+		return name == SO_REUSEADDR || name == SO_KEEPALIVE || name == SO_SNDBUF ||
+		       name == SO_RCVBUF || name == SO_REUSEPORT || name == SO_LINGER;
+	if (level == IPPROTO_IPV6)
+		return name == IPV6_V6ONLY;
+	return level == IPPROTO_TCP;
+}
+
+int torc__sim_stream_setsockopt(struct torc__sim_file *file, int level, int name, const void *value,
+				socklen_t len)
+{
+	struct stream *s = of(file);
+
+	if (!is_known(level, name))
+		return -ENOPROTOOPT;
+	if (level == IPPROTO_TCP && !is_tcp(s))
+		return -EOPNOTSUPP;
+	if (level == SOL_SOCKET && name == SO_REUSEPORT && len >= sizeof(int))
+		s->reuse_port = *(const int *)value;
+	if (level == SOL_SOCKET && name == SO_LINGER && len >= sizeof(struct linger)) {
+		const struct linger *linger = value;
+
+		s->linger_zero = linger->l_onoff && !linger->l_linger;
+	}
+	return 0;
+}
+
+int torc__sim_stream_getsockopt(struct torc__sim_file *file, int level, int name, void *ret,
+				socklen_t *len)
+{
+	struct stream *s = of(file);
+	int value;
+
+	if (level != SOL_SOCKET || *len < sizeof(value))
+		return -ENOPROTOOPT;
+	switch (name) {
+	case SO_ERROR: value = -take_error(s); break;
+	case SO_TYPE: value = SOCK_STREAM; break;
+	case SO_ACCEPTCONN: value = s->state == LISTENING; break;
+	default: return -ENOPROTOOPT;
+	}
+	memcpy(ret, &value, sizeof(value));
+	*len = sizeof(value);
+	return 0;
+}
+
+int torc__sim_stream_name(struct torc__sim_file *file, bool local, struct torc__sim_address *ret)
+{
+	struct stream *s = of(file);
+
+	if (!local && s->state != CONNECTED)
+		return -ENOTCONN;
+	*ret = local ? s->local : s->remote;
+	return 0;
+}
