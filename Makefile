@@ -14,6 +14,7 @@ PORT ?= 8080
 PREFIX ?= /usr/local
 FUZZ_SECONDS ?= 30
 SOAK_SECONDS ?= 600
+SEEDS ?= 20000
 TESTS ?= *
 
 ifeq ($(origin CC),default)
@@ -122,6 +123,7 @@ BENCH_PROGRAMS := $(patsubst %,$(B)/bin/bench-%,$(subst _,-,$(RAW_BENCH)))
 TEST_OBJ := $(call objects,$(wildcard tests/support/*.c))
 UNIT_SRC := $(foreach l,$(LAYERS),$(wildcard tests/$(l)/*.c))
 STRESS_SRC := $(wildcard tests/stress/*.c)
+SIM_SRC := tests/sim/core.c tests/sim/serve.c
 CROSS_SRC := $(wildcard tests/cross/*.c)
 FUZZ_SRC := $(wildcard tests/fuzz/*.c)
 
@@ -129,6 +131,7 @@ FUZZ_SRC := $(wildcard tests/fuzz/*.c)
 test_programs = $(addprefix $(B)/tests/,$(subst /,-,$(patsubst tests/%.c,%,$(1))))
 UNIT_TESTS := $(call test_programs,$(UNIT_SRC))
 STRESS_TESTS := $(call test_programs,$(STRESS_SRC))
+SIM_TESTS := $(call test_programs,$(SIM_SRC))
 CROSS_TESTS := $(call test_programs,$(CROSS_SRC))
 FUZZ_TESTS := $(call test_programs,$(FUZZ_SRC))
 SYSTEM_TESTS := $(sort $(shell find tests/system -maxdepth 1 -type f -executable 2>/dev/null))
@@ -139,14 +142,14 @@ CHECKS := $(addprefix tests/check/,layers headers exports readme)
 ifneq ($(findstring thread,$(SAN)),)
 TEST_SET := $(STRESS_TESTS)
 else ifneq ($(SAN),)
-TEST_SET := $(UNIT_TESTS)
+TEST_SET := $(UNIT_TESTS) $(SIM_TESTS)
 else
-TEST_SET := $(UNIT_TESTS) $(STRESS_TESTS) $(SYSTEM_TESTS) $(CHECKS)
+TEST_SET := $(UNIT_TESTS) $(SIM_TESTS) $(STRESS_TESTS) $(SYSTEM_TESTS) $(CHECKS)
 endif
 
 # ---- Targets --------------------------------------------------------------------------------------------
 
-.PHONY: all lib programs tests test unit stress system check check-inline check-style check-layers soak format fuzz cross \
+.PHONY: all lib programs tests test unit stress sim system check check-inline check-style check-layers soak format fuzz cross \
 	bench bench-peers serve install clean help deps deps-ci FORCE
 
 all: lib programs
@@ -155,18 +158,21 @@ lib: $(STATIC_LIB) $(if $(SHARED_LIB),$(B)/lib/libtorc.so) $(B)/lib/pkgconfig/to
 
 programs: $(PROGRAMS) $(BENCH_PROGRAMS)
 
-tests: $(UNIT_TESTS) $(STRESS_TESTS)
+tests: $(UNIT_TESTS) $(STRESS_TESTS) $(SIM_TESTS)
 
-run_tests = $(Q)BUILD_DIR='$(B)' CC='$(CC)' CXX='$(CXX)' SAN='$(SAN)' FUZZ_SECONDS='$(FUZZ_SECONDS)' \
+run_tests = $(Q)BUILD_DIR='$(B)' SEEDS='$(SEEDS)' CC='$(CC)' CXX='$(CXX)' SAN='$(SAN)' FUZZ_SECONDS='$(FUZZ_SECONDS)' \
 	    tests/run --only '$(TESTS)' $(1)
 
-test: $(if $(SAN),,all) $(filter $(UNIT_TESTS) $(STRESS_TESTS),$(TEST_SET))
+test: $(if $(SAN),,all) $(filter $(UNIT_TESTS) $(STRESS_TESTS) $(SIM_TESTS),$(TEST_SET))
 	$(call run_tests,$(TEST_SET))
 
 unit: $(UNIT_TESTS)
 	$(call run_tests,$^)
 
 stress: $(STRESS_TESTS)
+	$(call run_tests,$^)
+
+sim: $(SIM_TESTS)
 	$(call run_tests,$^)
 
 soak: $(STRESS_TESTS)
@@ -215,7 +221,7 @@ serve: $(B)/bin/torc-httpd
 # Everything else waits for these, see FIRST below.
 goals_match = $(filter $(1),$(MAKECMDGOALS))
 DEPS := build \
-	$(if $(call goals_match,test tests unit stress system check soak bench),test) \
+	$(if $(call goals_match,test tests unit stress sim system check soak bench),test) \
 	$(if $(call goals_match,check-style format),style) \
 	$(if $(call goals_match,fuzz cross check-inline),ci) \
 	$(if $(call goals_match,bench-peers),peers)
@@ -236,9 +242,10 @@ help:
 #?   all           the library and the programs (default)
 #?   lib programs  only these; static and shared library in build/lib, programs in build/bin
 #?   serve         build, then run the HTTP server on PORT until SIGINT or SIGTERM
-#?   test          build all, run the unit, stress and system tests and the checks
-#?   unit stress system check
+#?   test          build all, run the unit, simulated, stress and system tests and the checks
+#?   unit stress sim system check
 #?                 one part of `test`; check = layers, headers, exports, README example
+#?   sim           SEEDS random scenarios of each kind on the simulated kernel, and the seeds of past defects
 #?   soak          the stress tests again and again, for SOAK_SECONDS; also with SAN=thread
 #?   check-inline  the functions of core/gen.h that are in line, compiled in many ways by gcc and clang
 #?   check-layers  is each #include its own layer's or a lower one's?
@@ -267,6 +274,7 @@ help:
 #?   PREFIX=/usr/local DESTDIR=   for install
 #?   FUZZ_SECONDS=30              for fuzz, per target
 #?   SOAK_SECONDS=600             for soak
+#?   SEEDS=20000                  for sim, per scenario
 #?   BUILD=build                  where to build; each variant has a directory of its own there
 #?
 #? A single unit test: build/tests/io-stream --filter 'stream/*half*' --verbose
@@ -352,7 +360,7 @@ $(call test_programs,$(1)): $(call objects,$(1)) $(TEST_OBJ) $(STATIC_LIB)
 	$$(link) $(2)
 endef
 
-$(foreach s,$(UNIT_SRC) $(STRESS_SRC),$(eval $(call test_program,$(s),-lcriterion -lm)))
+$(foreach s,$(UNIT_SRC) $(STRESS_SRC) $(SIM_SRC),$(eval $(call test_program,$(s),-lcriterion -lm)))
 $(foreach s,$(FUZZ_SRC),$(eval $(call test_program,$(s),-fsanitize=fuzzer)))
 
 # A cross test includes the C sources that it tests; the assembly is linked in here.  liburing does not exist
@@ -378,4 +386,4 @@ install: all
 # Headers as prerequisites, as the compiler found them.
 -include $(patsubst %.o,%.d,$(LIB_OBJ) $(OPTIONS_OBJ) $(HTTPD_OBJ) $(BENCH_OBJ) $(TEST_OBJ) \
 	 $(call objects,$(wildcard io/programs/torc-*.c http/programs/torc-*.c bench/*.c) \
-	 $(UNIT_SRC) $(STRESS_SRC) $(FUZZ_SRC)))
+	 $(UNIT_SRC) $(STRESS_SRC) $(SIM_SRC) $(FUZZ_SRC)))

@@ -35,7 +35,10 @@ struct torc__fiber;
 struct torc__loop;
 struct torc_op;
 
-/* Runs on the loop, outside of any fiber, for each completion; must not suspend. */
+/*
+ * Runs on the loop, outside of any fiber, for each completion; must not suspend. It starts, cancels and ignores no
+ * operation either (that traps: the queue that it would need may be full): it wakes a fiber to do so.
+ */
 typedef void torc_op_fn(struct torc_op *op, int res, unsigned cqe_flags);
 
 /* Something to do once at the end of a turn. The fields are private. */

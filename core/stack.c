@@ -8,6 +8,9 @@
 #include "core/internal/compat.h"
 #include "core/internal/system.h"
 
+/* Of stack memory. */
+#define MAPPING (MAP_NORESERVE | MAP_STACK)
+
 #define PAGE_BYTES ((size_t)4096)
 
 /* Free stacks that are kept whatever happens, per size class. */
@@ -127,10 +130,7 @@ static struct torc__slab *map_slab(struct torc__stacks *stacks, unsigned class_i
 		return NULL;
 	slab->shift = (uint8_t)(class_index + TORC__STACK_MIN_SHIFT);
 	bytes = slot_bytes(slab) * TORC__SLAB_SLOTS;
-	base = torc__memory_refused()
-		       ? MAP_FAILED
-		       : mmap(NULL, bytes, PROT_READ | PROT_WRITE,
-			      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK, -1, 0);
+	base = torc__map(bytes, MAPPING);
 	if (base == MAP_FAILED) {
 		spare_descriptor(stacks, slab);
 		return NULL;
@@ -152,7 +152,7 @@ static void unmap_slab(struct torc__stacks *stacks, struct torc__slab *slab)
 
 	unlist_slab(&stacks->classes[slab->shift - TORC__STACK_MIN_SHIFT], slab);
 	atomic_store_explicit(&slab->place, 0, memory_order_relaxed);
-	munmap(slab->base, bytes);
+	torc__unmap(slab->base, bytes, MAPPING);
 	atomic_fetch_sub_explicit(&splits, __builtin_popcountll(slab->split), memory_order_relaxed);
 	stacks->mapped_bytes -= bytes;
 	spare_descriptor(stacks, slab);

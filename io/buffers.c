@@ -25,7 +25,7 @@ static void destroy(void *data)
 		}
 	}
 	if (b->ring)
-		munmap(b->ring, b->mapped_bytes);
+		torc__unmap(b->ring, b->mapped_bytes, 0);
 	torc__free(b->meta);
 	torc__free(b);
 }
@@ -57,9 +57,7 @@ static int map(struct torc__buffers *b)
 	char *memory;
 
 	b->mapped_bytes = ring_bytes + (size_t)b->count * TORC__BUFFER_BYTES;
-	memory = torc__memory_refused() ? MAP_FAILED
-					: mmap(NULL, b->mapped_bytes, PROT_READ | PROT_WRITE,
-					       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	memory = torc__map(b->mapped_bytes, 0);
 	if (memory == MAP_FAILED)
 		return -ENOMEM;
 	b->ring = (struct io_uring_buf_ring *)(void *)memory;

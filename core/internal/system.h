@@ -11,6 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 
@@ -47,6 +48,9 @@ struct torc__system {
 	void (*await_loops)(struct torc__runtime *rt);
 	/* Whether this allocation is to fail. NULL: none is. */
 	bool (*refuse_memory)(void);
+	/* Mappings, which are slow to make anew for each of many short runs; NULL: the kernel's. */
+	void *(*map)(size_t bytes, int flags);
+	void (*unmap)(void *base, size_t bytes, int flags);
 };
 
 extern const struct torc__system torc__system_linux;
@@ -90,6 +94,25 @@ static inline void *torc__realloc(void *block, size_t bytes)
 	void *new = torc__memory_refused() ? NULL : realloc(block, bytes);
 
 	return block ? new : torc__memory_taken(new);
+}
+
+/* Private anonymous memory, with more flags of mmap(2); MAP_FAILED without. It may hold anything. */
+static inline void *torc__map(size_t bytes, int flags)
+{
+	if (torc__memory_refused())
+		return MAP_FAILED;
+	if (torc__system->map)
+		return torc__system->map(bytes, flags);
+	return mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | flags, -1,
+		    0);
+}
+
+static inline void torc__unmap(void *base, size_t bytes, int flags)
+{
+	if (torc__system->unmap)
+		torc__system->unmap(base, bytes, flags);
+	else
+		munmap(base, bytes);
 }
 
 static inline void torc__free(void *block)

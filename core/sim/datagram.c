@@ -637,6 +637,8 @@ static void destroy_datagram(struct torc__sim_file *file)
 
 static const struct torc__sim_file_kind datagram_kind = {
 	.name = "datagram socket",
+	.whole_read = SIZE_MAX,
+	.whole_write = SIZE_MAX,
 	.is_socket = true,
 	.read = read_datagram,
 	.write = write_datagram,

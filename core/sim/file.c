@@ -164,6 +164,7 @@ int torc__sim_address_read(const struct sockaddr *address, socklen_t len,
 	switch (address->sa_family) {
 	case AF_INET: return len >= sizeof(ret->v4) ? 0 : -EINVAL;
 	case AF_INET6: return len >= sizeof(ret->v6) ? 0 : -EINVAL;
+	case AF_UNSPEC: /* dissolves a connection */
 	case AF_UNIX: return 0;
 	default: return -EAFNOSUPPORT;
 	}
@@ -201,13 +202,26 @@ static bool same_host(const struct torc__sim_address *a, const struct torc__sim_
 	return a->v4.sin_addr.s_addr == b->v4.sin_addr.s_addr;
 }
 
+static bool is_abstract(const struct torc__sim_address *a)
+{
+	return is_unix(a) && !a->un.sun_path[0];
+}
+
+/* A path ends at its zero byte, an abstract name at its length: what is behind it was zeroed. */
+static bool same_path(const struct torc__sim_address *a, const struct torc__sim_address *b)
+{
+	if (is_abstract(a))
+		return a->len == b->len && !memcmp(&a->un, &b->un, sizeof(a->un));
+	return !strncmp(a->un.sun_path, b->un.sun_path, sizeof(a->un.sun_path) - 1);
+}
+
 /* Would packets for one reach the other? */
 static bool collide(struct torc__sim_address *a, struct torc__sim_address *b)
 {
 	if (a->any.sa_family != b->any.sa_family)
 		return false;
 	if (is_unix(a))
-		return !strncmp(a->un.sun_path, b->un.sun_path, sizeof(a->un.sun_path));
+		return same_path(a, b);
 	return *port_of(a) == *port_of(b) && (is_wildcard(a) || is_wildcard(b) || same_host(a, b));
 }
 
@@ -280,7 +294,8 @@ void torc__sim_name_release(struct torc__sim_file *file)
 			continue;
 		}
 		name->file = NULL;
-		if (is_unix(&name->address)) { /* its path stays, until it is unlinked */
+		if (is_unix(&name->address) &&
+		    !is_abstract(&name->address)) { /* its path stays, until it is unlinked */
 			link = &name->next;
 			continue;
 		}

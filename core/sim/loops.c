@@ -83,6 +83,8 @@ static void put_what_was_late(struct torc__sim_ring *ring)
 {
 	size_t n = 0;
 
+	if (!ring->late_count)
+		return;
 	while (n < ring->late_count && completed(ring) < ring->cq_entries)
 		put(ring, &ring->late[n++]);
 	ring->late_count -= n;

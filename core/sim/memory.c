@@ -80,7 +80,12 @@ void torc__sim_claim_end(struct torc__sim_claim *claim, size_t written)
 
 /* --- provided buffers --- */
 
-enum { USERS, KERNELS };
+enum {
+	NOBODYS, /* was not given yet */
+	FRESH,   /* given for the first time: as the program left it */
+	KERNELS,
+	USERS,
+};
 
 struct torc__sim_buffers {
 	struct io_uring_buf_ring *ring;
@@ -97,7 +102,7 @@ int torc__sim_buffers_provide(struct torc__sim_ring *ring, const struct io_uring
 	if (ring->buffers)
 		torc__sim_fail("the simulator has one ring of provided buffers for each loop",
 			       NULL);
-	b = torc__sim_alloc(sizeof(*b) + 65536);
+	b = torc__sim_alloc(sizeof(*b) + reg->ring_entries);
 	b->ring = (struct io_uring_buf_ring *)(uintptr_t)reg->ring_addr;
 	b->entries = reg->ring_entries;
 	b->group = reg->bgid;
@@ -107,10 +112,16 @@ int torc__sim_buffers_provide(struct torc__sim_ring *ring, const struct io_uring
 
 static void take_back(struct torc__sim_buffers *b, const struct io_uring_buf *buf)
 {
-	if (b->owner[buf->bid] == KERNELS)
+	uint8_t *owner = &b->owner[buf->bid];
+
+	if (buf->bid >= b->entries)
+		torc__sim_fail("the simulator numbers provided buffers from 0 to their number",
+			       NULL);
+	if (*owner == KERNELS || *owner == FRESH)
 		torc__sim_fail("a provided buffer was given back twice", NULL);
-	b->owner[buf->bid] = KERNELS;
-	fill((void *)(uintptr_t)buf->addr, buf->len);
+	if (*owner == USERS)
+		fill((void *)(uintptr_t)buf->addr, buf->len);
+	*owner = *owner == USERS ? KERNELS : FRESH;
 }
 
 void torc__sim_buffers_look(struct torc__sim_ring *ring)
@@ -138,7 +149,7 @@ char *torc__sim_buffer_take(struct torc__sim_ring *ring, unsigned group, size_t 
 		return NULL;
 	buf = &b->ring->bufs[b->head++ & (b->entries - 1)];
 	memory = (char *)(uintptr_t)buf->addr;
-	if (!is_filled(memory, buf->len))
+	if (b->owner[buf->bid] == KERNELS && !is_filled(memory, buf->len))
 		torc__sim_fail("a provided buffer was written after it had been given back", NULL);
 	b->owner[buf->bid] = USERS;
 	*ret_id = buf->bid;
@@ -150,7 +161,7 @@ char *torc__sim_buffer_take(struct torc__sim_ring *ring, unsigned group, size_t 
 void torc__sim_buffer_untake(struct torc__sim_ring *ring, uint16_t id)
 {
 	ring->buffers->head--;
-	ring->buffers->owner[id] = KERNELS;
+	ring->buffers->owner[id] = FRESH;
 }
 
 /* What is in the ring now cannot be looked at: its memory may be gone. */

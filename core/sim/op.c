@@ -95,6 +95,11 @@ static int or_again(const struct torc__sim_op *op, ssize_t r)
 	return r == TORC__SIM_WAIT && never ? -EAGAIN : (int)r;
 }
 
+static size_t cut(size_t len, size_t whole)
+{
+	return len <= whole ? len : torc__sim_cut(len);
+}
+
 static int attempt_read(struct torc__sim_op *op)
 {
 	struct torc__sim_file *file = op->file;
@@ -102,9 +107,10 @@ static int attempt_read(struct torc__sim_op *op)
 	int r;
 
 	if (!file->kind->read)
-		return -EINVAL;
-	r = or_again(op, file->kind->read(file, op->claim.memory, torc__sim_cut(op->claim.len),
-					  op->sqe.off, 0));
+		return -EBADF;
+	r = or_again(op,
+		     file->kind->read(file, op->claim.memory,
+				      cut(op->claim.len, file->kind->whole_read), op->sqe.off, 0));
 	if (r > 0)
 		op->done = (size_t)r;
 	return r;
@@ -115,16 +121,32 @@ static int attempt_write(struct torc__sim_op *op)
 	struct torc__sim_file *file = op->file;
 
 	if (!file->kind->write)
-		return -EINVAL;
-	return or_again(op, file->kind->write(file, op->claim.memory, torc__sim_cut(op->claim.len),
+		return -EBADF;
+	return or_again(op, file->kind->write(file, op->claim.memory,
+					      cut(op->claim.len, file->kind->whole_write),
 					      op->sqe.off, 0));
+}
+
+static bool never_waits(const struct torc__sim_op *op)
+{
+	return op->sqe.msg_flags & MSG_DONTWAIT || op->file->flags & O_NONBLOCK;
+}
+
+/* A datagram, which is all or nothing. */
+static int unless_waiting(struct torc__sim_op *op, ssize_t r)
+{
+	if (r == TORC__SIM_WAIT)
+		return never_waits(op) ? -EAGAIN : TORC__SIM_WAIT;
+	if (r > 0)
+		op->done = (size_t)r < op->claim.len ? (size_t)r : op->claim.len;
+	return (int)r;
 }
 
 /* What is transferred goes on until all is, with MSG_WAITALL. */
 static int with_waitall(struct torc__sim_op *op, ssize_t r)
 {
 	bool all = op->sqe.msg_flags & MSG_WAITALL;
-	bool never = op->sqe.msg_flags & MSG_DONTWAIT || op->file->flags & O_NONBLOCK;
+	bool never = never_waits(op);
 
 	if (r > 0)
 		op->done += (size_t)r;
@@ -151,7 +173,7 @@ static int attempt_send(struct torc__sim_op *op)
 		return -ENOTSOCK;
 	break_perhaps(file);
 	if (torc__sim_is_datagram(file))
-		return with_waitall(op, torc__sim_datagram_send(file, p, len, NULL));
+		return unless_waiting(op, torc__sim_datagram_send(file, p, len, NULL));
 	return with_waitall(op, file->kind->write(file, p, torc__sim_cut(len), 0,
 						  (int)op->sqe.msg_flags));
 }
@@ -197,6 +219,8 @@ static int attempt_recv(struct torc__sim_op *op)
 	break_perhaps(op->file);
 	if (op->sqe.flags & IOSQE_BUFFER_SELECT)
 		return recv_selected(op);
+	if (torc__sim_is_datagram(op->file))
+		return unless_waiting(op, recv_into(op, op->claim.memory, op->claim.len));
 	return with_waitall(op,
 			    recv_into(op, op->claim.memory + op->done, op->claim.len - op->done));
 }

@@ -4,6 +4,7 @@
 #include "core/sim/sim.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <stdlib.h>
@@ -118,6 +119,7 @@ static const struct torc__sim_file_kind reader_kind = {
 
 static const struct torc__sim_file_kind writer_kind = {
 	.name = "pipe, to write",
+	.whole_write = PIPE_BUF,
 	.write = write_pipe,
 	.destroy = destroy_end,
 	.poll = poll_writer,
@@ -222,6 +224,8 @@ static void destroy_counter(struct torc__sim_file *file)
 
 static const struct torc__sim_file_kind counter_kind = {
 	.name = "eventfd",
+	.whole_read = SIZE_MAX,
+	.whole_write = SIZE_MAX,
 	.read = read_counter,
 	.write = write_counter,
 	.destroy = destroy_counter,

@@ -243,6 +243,8 @@ void torc__sim_buffers_end(struct torc__sim_ring *ring);
 struct torc__sim_file_kind {
 	const char *name;
 	bool is_socket;
+	/* A transfer of up to so many bytes happens as a whole or not at all. */
+	size_t whole_read, whole_write;
 	/* Up to len bytes; TORC__SIM_WAIT when it has to wait. flags: of send(2) and recv(2). */
 	ssize_t (*read)(struct torc__sim_file *file, void *buf, size_t len, uint64_t offset,
 			int flags);

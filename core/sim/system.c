@@ -1,5 +1,6 @@
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "core/internal/runtime.h"
@@ -230,6 +231,44 @@ static bool refuse_memory(void)
 	return torc__sim_chaos(TORC_SIM_MEMORY);
 }
 
+/* --- mappings --- */
+
+/*
+ * Kept from run to run, each with the pages that it has: most of what a short run takes would be page faults. What a
+ * run sees of them is the same, as a slab has its guards where the one before it had them.
+ */
+struct mapping {
+	struct mapping *next;
+	void *base;
+	size_t bytes;
+	int flags;
+};
+
+static struct mapping *mappings;
+
+static void *map(size_t bytes, int flags)
+{
+	for (struct mapping **link = &mappings, *m; (m = *link); link = &m->next) {
+		void *base = m->base;
+
+		if (m->bytes != bytes || m->flags != flags)
+			continue;
+		*link = m->next;
+		free(m);
+		return base;
+	}
+	return mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | flags, -1,
+		    0);
+}
+
+static void unmap(void *base, size_t bytes, int flags)
+{
+	struct mapping *m = torc__sim_alloc(sizeof(*m));
+
+	*m = (struct mapping){ mappings, base, bytes, flags };
+	mappings = m;
+}
+
 const struct torc__system torc__sim_system = {
 	.socket = sys_socket,
 	.socketpair = sys_socketpair,
@@ -254,4 +293,6 @@ const struct torc__system torc__sim_system = {
 	.run_loops = torc__sim_run_loops,
 	.await_loops = torc__sim_await_loops,
 	.refuse_memory = refuse_memory,
+	.map = map,
+	.unmap = unmap,
 };

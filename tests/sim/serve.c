@@ -1,0 +1,20 @@
+/*
+ * Scenarios of servers and their clients, for the simulator.
+ *
+ *	build/tests/sim-serve --help
+ */
+#include <torc/core/sim.h>
+
+#include "tests/sim/echo.h"
+#include "tests/sim/web.h"
+
+int main(int argc, char **argv)
+{
+	static const struct torc_sim_scenario scenarios[] = {
+		{ .name = "echo", .fn = echo_scenario },
+		{ .name = "http", .fn = web_scenario },
+		{ .name = NULL },
+	};
+
+	return torc_sim_main(argc, argv, scenarios);
+}

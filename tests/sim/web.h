@@ -1,0 +1,329 @@
+/*
+ * tests/sim/web.h - the HTTP server: files, bodies, chunks; clients that send requests whole, in pieces, one after the
+ * other without waiting, malformed, or half of one.
+ *
+ * Checked: each answer is one, with the status that its request has to get, and a body as long as it says and of the
+ * right bytes; answers come in the order of the requests; nothing follows the last one.
+ */
+#ifndef TESTS_SIM_WEB_H
+#define TESTS_SIM_WEB_H
+
+#include <fcntl.h>
+#include <stdlib.h>
+
+#include <torc/core/sys.h>
+#include <torc/http/server.h>
+
+#include "tests/sim/serving.h"
+
+#define FILE_BYTES 5000u
+
+struct web {
+	struct serving serving; /* first */
+	int directory;          /* -1: none */
+};
+
+/* --- the server --- */
+
+static inline int answer_sum(struct torc_http_exchange *x)
+{
+	struct torc_slice part;
+	size_t len = 0;
+	char text[32];
+	int r;
+
+	while ((r = torc_http_body_peek(x, &part)) > 0) {
+		check_bytes(part.data, part.len, 1, len);
+		len += part.len;
+		torc_http_body_consume(x, part.len);
+	}
+	if (r < 0)
+		return r;
+	r = snprintf(text, sizeof(text), "%zu", len);
+	return torc_http_respond(x, 200, "text/plain", text, (size_t)r);
+}
+
+static inline int answer_parts(struct torc_http_exchange *x, uint64_t length)
+{
+	char part[700];
+	int r = torc_http_begin(x, 200, "text/plain", length);
+
+	for (size_t done = 0; !r && done < 2100; done += sizeof(part)) {
+		fill_bytes(part, sizeof(part), 2, done);
+		r = torc_http_write(x, part, sizeof(part));
+		if (!r && one_in(4))
+			r = do_something();
+	}
+	return r;
+}
+
+static inline int web_handler(struct torc_http_exchange *x, void *arg)
+{
+	struct web *w = arg;
+
+	if (torc_http_path_is(x, "/hello"))
+		return torc_http_respond(x, 200, "text/plain", "hello", 5);
+	if (torc_http_path_is(x, "/sum"))
+		return answer_sum(x);
+	if (torc_http_path_is(x, "/parts"))
+		return answer_parts(x, 2100);
+	if (torc_http_path_is(x, "/chunks"))
+		return answer_parts(x, TORC_NEVER);
+	if (torc_http_path_is(x, "/fail"))
+		return -EIO;
+	if (w->directory >= 0)
+		return torc_http_send_file(x, w->directory);
+	return -ENOENT;
+}
+
+static inline int serve_web(struct serving *s)
+{
+	static const char *const addresses[] = { "tcp://127.0.0.1:0", NULL };
+
+	return torc_http_serve(&(struct torc_http_options){
+		.addresses = addresses,
+		.handler = web_handler,
+		.arg = s,
+		.head_bytes = 2000,
+		.line_bytes = 500,
+		.body_bytes = 10000,
+		.connections_max = one_in(4) ? 1 + dice(3) : 0,
+		.grace_ns = one_in(2) ? some_time() : 0,
+		.on_listen = on_listen,
+	});
+}
+
+/* --- what clients ask for, and what they have to get --- */
+
+struct request {
+	const char *head;
+	size_t body; /* bytes of number 1 behind the head */
+	int status;
+	size_t answer;   /* its body's length; SIZE_MAX: any */
+	unsigned number; /* of its bytes; 0: any */
+	bool last;       /* the server closes the connection */
+};
+
+static const struct request requests[] = {
+	{ "GET /hello HTTP/1.1\r\nHost: x\r\n\r\n", 0, 200, 5, 0, false },
+	{ "GET /file HTTP/1.1\r\nHost: x\r\n\r\n", 0, 200, FILE_BYTES, 3, false },
+	{ "GET /nothing HTTP/1.1\r\nHost: x\r\n\r\n", 0, 404, SIZE_MAX, 0, false },
+	{ "GET /parts HTTP/1.1\r\nHost: x\r\n\r\n", 0, 200, 2100, 2, false },
+	{ "GET /chunks HTTP/1.1\r\nHost: x\r\n\r\n", 0, 200, 2100, 2, false },
+	{ "POST /sum HTTP/1.1\r\nHost: x\r\nContent-Length: 3000\r\n\r\n", 3000, 200, 4, 0, false },
+	{ "POST /hello HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n", 100, 200, 5, 0, false },
+	{ "GET /fail HTTP/1.1\r\nHost: x\r\n\r\n", 0, 500, SIZE_MAX, 0, false },
+	{ "GET /hello HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", 0, 200, 5, 0, true },
+	{ "GET /hello HTTP/1.1\r\n\r\n", 0, 400, SIZE_MAX, 0, true },
+	{ "nonsense\r\n\r\n", 0, 400, SIZE_MAX, 0, true },
+	{ "POST /sum HTTP/1.1\r\nHost: x\r\nContent-Length: 99999\r\n\r\n", 0, 413, SIZE_MAX, 0,
+	  true },
+};
+
+#define REQUESTS (sizeof(requests) / sizeof(requests[0]))
+
+/* --- a client --- */
+
+static inline int send_pieces(struct torc_stream *stream, const char *p, size_t len)
+{
+	bool pieces = one_in(3);
+	int r = 0;
+
+	while (len && !r) {
+		size_t part = pieces ? 1 + dice((unsigned)len) : len;
+
+		r = torc_stream_write(stream, p, part);
+		p += part;
+		len -= part;
+		if (!r && pieces && one_in(3))
+			r = do_sleep(dice(50000));
+	}
+	return r;
+}
+
+static inline int send_request(struct torc_stream *stream, const struct request *q)
+{
+	char body[3000];
+	int r = send_pieces(stream, q->head, strlen(q->head));
+
+	fill_bytes(body, q->body, 1, 0);
+	return r ? r : send_pieces(stream, body, q->body);
+}
+
+/* A line without its end, into [size] bytes. 0, or why not: -EPIPE at the end of the stream. */
+static inline int read_line(struct torc_stream *stream, char *line, size_t size)
+{
+	struct torc_slice view;
+	int r = torc_stream_read_until(stream, '\n', size - 1, &view);
+
+	if (r <= 0)
+		return r ? r : -EPIPE;
+	check_ge(view.len, 2);
+	check_eq(view.data[view.len - 2], '\r');
+	memcpy(line, view.data, view.len - 2);
+	line[view.len - 2] = '\0';
+	torc_stream_consume(stream, view.len);
+	return 0;
+}
+
+static inline int read_part(struct torc_stream *stream, size_t len, const struct request *q,
+			    size_t *got)
+{
+	char buf[1024];
+
+	while (len) {
+		size_t part = len < sizeof(buf) ? len : sizeof(buf);
+		int r = torc_stream_read_exact(stream, buf, part);
+
+		if (r < 0)
+			return r;
+		if (q->number)
+			check_bytes(buf, part, q->number, *got);
+		*got += part;
+		len -= part;
+	}
+	return 0;
+}
+
+static inline int read_chunks(struct torc_stream *stream, const struct request *q, size_t *got)
+{
+	char line[100];
+	size_t len;
+	int r;
+
+	do {
+		r = read_line(stream, line, sizeof(line));
+		if (r < 0)
+			return r;
+		len = strtoul(line, NULL, 16);
+		r = read_part(stream, len, q, got);
+		if (!r)
+			r = read_line(stream, line, sizeof(line));
+		if (!r)
+			check_eq(line[0], '\0');
+	} while (!r && len);
+	return r;
+}
+
+/* Chaos in the server, such as a file that it cannot open, makes other answers of some. */
+static inline bool status_fits(const struct request *q, int status)
+{
+	return status == q->status || status == 500 || status == 503 || status == 408;
+}
+
+static inline int read_answer(struct torc_stream *stream, const struct request *q, bool *ret_last)
+{
+	size_t length = SIZE_MAX, got = 0;
+	bool chunked = false;
+	char line[600];
+	int status, r = read_line(stream, line, sizeof(line));
+
+	if (r < 0)
+		return r;
+	check(!strncmp(line, "HTTP/1.1 ", 9));
+	status = atoi(line + 9);
+	check(status_fits(q, status));
+	*ret_last = false;
+	while (!(r = read_line(stream, line, sizeof(line))) && line[0]) {
+		if (!strncasecmp(line, "Content-Length: ", 16))
+			length = strtoul(line + 16, NULL, 10);
+		chunked |= !strcasecmp(line, "Transfer-Encoding: chunked");
+		*ret_last |= !strcasecmp(line, "Connection: close");
+	}
+	if (r < 0)
+		return r;
+	check(chunked != (length != SIZE_MAX));
+	r = chunked ? read_chunks(stream, status == q->status ? q : &requests[0], &got)
+		    : read_part(stream, length, status == q->status ? q : &requests[0], &got);
+	if (!r && status == q->status && q->answer != SIZE_MAX)
+		check_eq(got, q->answer);
+	return r;
+}
+
+/* Nothing may follow what was the last answer. */
+static inline int expect_end(struct torc_stream *stream)
+{
+	struct torc_slice view;
+	int r = torc_stream_peek(stream, &view);
+
+	check(r <= 0);
+	return r;
+}
+
+static inline int converse(struct torc_stream *stream)
+{
+	const struct request *asked[6];
+	unsigned count = 1 + dice(6), at_once = one_in(2) ? count : 1;
+	bool last = false;
+	int r = 0;
+
+	for (unsigned i = 0; i < count && !r && !last; i += at_once) {
+		for (unsigned n = 0; n < at_once && !r; n++) {
+			asked[n] = &requests[dice(REQUESTS)];
+			r = send_request(stream, asked[n]);
+		}
+		for (unsigned n = 0; n < at_once && !r && !last; n++) {
+			r = read_answer(stream, asked[n], &last);
+			if (!r && asked[n]->last)
+				check(last);
+		}
+	}
+	return r || !last ? r : expect_end(stream);
+}
+
+static inline int web_client(struct serving *s)
+{
+	struct torc_stream stream;
+	struct torc_scope scope;
+	int r;
+
+	torc_scope_enter(&scope, one_in(5) ? some_time() : CLIENT_NS);
+	r = dial(s, &stream);
+	if (!r) {
+		if (one_in(6))
+			r = torc_stream_write(&stream, requests[0].head, dice(20));
+		else
+			r = converse(&stream);
+		check(r <= 0 && r != -EINTR && r != -EAGAIN);
+		if (one_in(4))
+			(void)do_sleep(one_in(3) ? TORC_SECONDS(15) : some_time());
+		(void)torc_stream_close(&stream);
+	}
+	torc_scope_leave(&scope);
+	return r;
+}
+
+/* --- the scenario --- */
+
+static inline int make_file(void)
+{
+	char bytes[FILE_BYTES];
+	int fd, r;
+
+	fill_bytes(bytes, sizeof(bytes), 3, 0);
+	r = torc_sys_mkdir("/web", 0755);
+	if (r < 0)
+		return -1;
+	fd = torc_sys_open("/web/file", O_CREAT | O_WRONLY, 0644);
+	if (fd < 0)
+		return -1;
+	r = torc_sys_write(fd, bytes, sizeof(bytes));
+	torc_sys_close(fd);
+	return r == (int)sizeof(bytes) ? torc_sys_open("/web", O_RDONLY | O_DIRECTORY, 0) : -1;
+}
+
+static inline int web_scenario(void *arg)
+{
+	struct web w = { .serving = { .serve = serve_web, .client = web_client } };
+	int r;
+
+	(void)arg;
+	w.directory = make_file();
+	if (w.directory < 0)
+		return 0;
+	r = run_serving(&w.serving);
+	torc_sys_close(w.directory);
+	return r;
+}
+
+#endif
