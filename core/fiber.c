@@ -244,11 +244,16 @@ struct torc__wait **torc__slot_of(const struct torc__wait *wait)
 
 int torc__slot_wait(struct torc__wait **slot, const struct torc__wait_kind *kind)
 {
+	struct torc__fiber *f = torc__self();
 	struct slot_wait wait = { .slot = slot };
+	/* It may have been cancelled after its wait before this one had ended: that is not told again. */
+	int r = kind->cancel ? torc__scope_check(f) : 0;
 
 	torc__check(!*slot, "two fibers read, write or accept from the same stream or listener");
+	if (r < 0)
+		return r;
 	*slot = &wait.wait;
-	torc__park(torc__self(), &wait.wait, kind);
+	torc__park(f, &wait.wait, kind);
 	return wait.status;
 }
 

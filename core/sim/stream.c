@@ -93,7 +93,7 @@ static struct stream *create(int domain, int flags)
 	s->queue_tail = &s->queue;
 	/* Small windows show what is done about a slow peer. */
 	s->window = torc__sim_chaos(TORC_SIM_SHORT)
-			    ? 1 + (size_t)torc__sim_draw(TORC_SIM_SHORT, 8192)
+			    ? 256 + (size_t)torc__sim_draw(TORC_SIM_SHORT, 8192)
 			    : WINDOW;
 	return s;
 }
