@@ -3,6 +3,7 @@
 # Sources are found by wildcard, so that a new file is built without a change here:
 #   <layer>/*.[cS], <layer>/internal/*.[cS]   the library
 #   io/programs, http/programs, bench         programs, see "Programs" below
+#   examples                                  a program each
 #   tests                                     see "Tests" below
 
 VERSION := $(shell sed -n 's/^.define TORC_VERSION "\(.*\)"/\1/p' core/api.h)
@@ -112,6 +113,7 @@ SONAME := libtorc.so.$(SOVERSION)
 OPTIONS_OBJ := $(call objects,$(filter-out io/programs/torc-%,$(wildcard io/programs/*.c)))
 HTTPD_OBJ := $(call objects,$(filter-out http/programs/torc-%,$(wildcard http/programs/*.c)))
 BENCH_OBJ := $(call objects,$(wildcard bench/micro_*.c bench/http_parse.c))
+EXAMPLES := $(patsubst examples/%.c,$(B)/examples/%,$(wildcard examples/*.c))
 RAW_BENCH := $(patsubst bench/%.c,%,$(wildcard bench/raw_echo.c bench/raw_http.c bench/echo_load.c))
 
 PROGRAMS := $(patsubst %.c,$(B)/bin/%,$(notdir $(wildcard \
@@ -156,7 +158,7 @@ all: lib programs
 
 lib: $(STATIC_LIB) $(if $(SHARED_LIB),$(B)/lib/libtorc.so) $(B)/lib/pkgconfig/torc.pc
 
-programs: $(PROGRAMS) $(BENCH_PROGRAMS)
+programs: $(PROGRAMS) $(BENCH_PROGRAMS) $(EXAMPLES)
 
 tests: $(UNIT_TESTS) $(STRESS_TESTS) $(SIM_TESTS)
 
@@ -343,6 +345,9 @@ $(B)/bin/torc-%: $(B)/obj/io/programs/torc-%.o $(OPTIONS_OBJ) $(STATIC_LIB)
 $(B)/bin/torc-%: $(B)/obj/http/programs/torc-%.o $(HTTPD_OBJ) $(OPTIONS_OBJ) $(STATIC_LIB)
 	$(link)
 
+$(B)/examples/%: $(B)/obj/examples/%.o $(STATIC_LIB)
+	$(link)
+
 $(B)/bin/torc-bench: $(B)/obj/bench/torc-bench.o $(BENCH_OBJ) $(STATIC_LIB)
 	$(link)
 
@@ -385,5 +390,5 @@ install: all
 
 # Headers as prerequisites, as the compiler found them.
 -include $(patsubst %.o,%.d,$(LIB_OBJ) $(OPTIONS_OBJ) $(HTTPD_OBJ) $(BENCH_OBJ) $(TEST_OBJ) \
-	 $(call objects,$(wildcard io/programs/torc-*.c http/programs/torc-*.c bench/*.c) \
+	 $(call objects,$(wildcard io/programs/torc-*.c http/programs/torc-*.c bench/*.c examples/*.c) \
 	 $(UNIT_SRC) $(STRESS_SRC) $(SIM_SRC) $(FUZZ_SRC)))

@@ -51,7 +51,10 @@ bool torc__sim_chaos(enum torc_sim_chaos kind)
 	struct torc__sim *sim = torc__sim;
 	uint32_t rate = sim->options.rates[kind];
 
-	if (!rate || sim->peace || torc__sim_draw(kind, TORC_SIM_ALWAYS) >= rate)
+	/* Start-up is in peace: a run that never begins shows nothing. */
+	if (!rate || sim->peace || !sim->running || sim->rt->opened < sim->rt->loop_count)
+		return false;
+	if (torc__sim_draw(kind, TORC_SIM_ALWAYS) >= rate)
 		return false;
 	if (sim->options.chaos_most && sim->chaos_total >= sim->options.chaos_most)
 		return false;

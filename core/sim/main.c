@@ -165,9 +165,6 @@ static int run_plan(const struct plan *p, struct torc_sim_report *ret_report)
 	torc_sim_free(options.sim);
 	if (r == -ENOMEM && memory_may_fail(p))
 		return 0;
-	/* A loop could not be opened: that is no failure of the program. */
-	if ((r == -EMFILE || r == -ENFILE) && p->sim.rates[TORC_SIM_ERROR])
-		return 0;
 	return r < 0 ? r : 0;
 }
 

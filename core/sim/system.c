@@ -21,9 +21,7 @@ static int file_of(int fd, struct torc__sim_file **ret)
 
 static int sys_error(const int errors[2])
 {
-	return torc__sim->running && torc__sim_chaos(TORC_SIM_ERROR)
-		       ? errors[torc__sim_draw(TORC_SIM_ERROR, 2)]
-		       : 0;
+	return torc__sim_chaos(TORC_SIM_ERROR) ? errors[torc__sim_draw(TORC_SIM_ERROR, 2)] : 0;
 }
 
 static const int no_descriptor[] = { -EMFILE, -ENFILE };
