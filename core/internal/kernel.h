@@ -3,8 +3,8 @@
  *
  * A loop prepares entries in the submission queue, enters the kernel once per turn, and reaps the
  * completion queue. Both queues are memory that liburing's structures describe; only what is below
- * leaves the process. The real implementation is kernel_uring.c. Another one, such as a
- * simulator with virtual time, fills the same queues by itself: nothing above this line changes.
+ * leaves the process. The real implementation is kernel_uring.c. The other one is the simulator in
+ * core/sim/, which fills the same queues by itself: nothing above this line changes.
  */
 #ifndef TORC_CORE_INTERNAL_KERNEL_H
 #define TORC_CORE_INTERNAL_KERNEL_H
