@@ -145,7 +145,7 @@ struct torc_sim_scenario {
  * torc_sim_main - the main function of a program of scenarios; `--help` prints how to use it.
  *
  * Seeds are run in child processes, one per core, so that a run that aborts or crashes is only that. The seed also
- * decides which kinds of chaos there are, and their rates. A seed that has failed is shrunk: kinds are left out, and
+ * decides which kinds of chaos there are, and their rates, and sets TORC_DISABLE (core/run.h). A seed that has failed is shrunk: kinds are left out, and
  * the number of pieces of chaos is halved, as long as it still fails; then the command that runs it again is printed.
  *
  * Returns     the exit status: 0 all passed, 1 a seed has failed, 2 wrong usage

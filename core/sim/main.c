@@ -39,6 +39,7 @@ struct plan {
 	struct torc_sim_options sim;
 	int loops;
 	unsigned ring_entries, recv_buffers;
+	char disable[80]; /* what TORC_DISABLE is set to */
 };
 
 struct shared {
@@ -51,8 +52,9 @@ struct shared {
 struct runner {
 	const char *program;
 	const struct torc_sim_scenario *scenarios;
-	const char *only;  /* scenario, or NULL */
-	const char *chaos; /* or NULL: by the seed */
+	const char *only;    /* scenario, or NULL */
+	const char *chaos;   /* or NULL: by the seed */
+	const char *disable; /* or NULL: by the seed */
 	uint64_t from, seeds, most, fail_memory;
 	int jobs, loops;
 	bool one, trace, twice, no_shrink;
@@ -88,6 +90,23 @@ static void plan_chaos(struct plan *p, uint64_t *state)
 
 		if (draw(state, 2))
 			p->sim.rates[i] = (uint32_t)(1 + draw(state, most_often[i]) / divisor);
+	}
+}
+
+/* One seed in four does without some of what newer kernels have. */
+static void plan_features(struct plan *p, uint64_t *state)
+{
+	static const char *const names[] = { "msg_ring", "recv_multishot", "min_wait", "cqe_skip",
+					     "membarrier" };
+
+	if (draw(state, 4))
+		return;
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		if (!draw(state, 2))
+			continue;
+		if (p->disable[0])
+			strcat(p->disable, ",");
+		strcat(p->disable, names[i]);
 	}
 }
 
@@ -131,6 +150,9 @@ static struct plan plan_of(const struct runner *r, int scenario, uint64_t seed)
 	p.loops = s->loops ? s->loops : 1 + (int)draw(&state, 3);
 	p.ring_entries = 8u << draw(&state, 5);
 	p.recv_buffers = s->recv_buffers ? s->recv_buffers : 8u << draw(&state, 4);
+	plan_features(&p, &state);
+	if (r->disable)
+		snprintf(p.disable, sizeof(p.disable), "%s", r->disable);
 	if (r->chaos)
 		(void)parse_chaos(r->chaos, p.sim.rates);
 	leave_out(&p);
@@ -160,6 +182,7 @@ static int run_plan(const struct plan *p, struct torc_sim_report *ret_report)
 
 	if (r < 0)
 		return r;
+	setenv("TORC_DISABLE", p->disable, 1);
 	r = torc_run(&options, p->scenario->fn, p->scenario->arg);
 	torc_sim_report(options.sim, ret_report);
 	torc_sim_free(options.sim);
@@ -317,6 +340,10 @@ static void shrink(struct plan *p)
 	struct plan smaller = *p;
 
 	shrink_until = time(NULL) + SHRINK_S;
+	smaller.disable[0] = '\0';
+	if (p->disable[0])
+		try(p, &smaller);
+	smaller = *p;
 	smaller.loops = 1;
 	if (p->loops > 1)
 		try(p, &smaller);
@@ -337,7 +364,7 @@ static void print_command(const struct runner *r, const struct plan *p)
 		printf("%s%s=%u", separator, torc_sim_chaos_name(i), p->sim.rates[i]);
 		separator = ",";
 	}
-	printf("'");
+	printf("' --disable '%s'", p->disable);
 	if (p->sim.chaos_most)
 		printf(" --most %llu", (unsigned long long)p->sim.chaos_most);
 	if (p->sim.fail_memory)
@@ -508,6 +535,7 @@ static void help(const struct runner *r)
 	       "  --trace          with --seed: print all that happens\n"
 	       "  --scenario NAME  only this one; --list prints their names\n"
 	       "  --chaos K=N,...  these kinds of chaos, N times out of a million; default: by the seed\n"
+	       "  --disable F,...  these features of the kernel (TORC_DISABLE); default: by the seed\n"
 	       "  --most N         only so many pieces of chaos\n"
 	       "  --fail-memory N  the N-th allocation fails\n"
 	       "  --loops N        so many loops\n"
@@ -548,6 +576,10 @@ static bool option(struct runner *r, const char *name, const char *value)
 	if (!strcmp(name, "--scenario")) {
 		r->only = value;
 		return true;
+	}
+	if (!strcmp(name, "--disable")) {
+		r->disable = value;
+		return strlen(value) < sizeof(((struct plan *)0)->disable);
 	}
 	if (!strcmp(name, "--chaos")) {
 		r->chaos = value;
