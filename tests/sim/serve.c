@@ -1,17 +1,19 @@
 /*
- * Scenarios of servers and their clients, for the simulator.
+ * Scenarios of connections, servers and their clients, for the simulator.
  *
  *	build/tests/sim-serve --help
  */
 #include <torc/core/sim.h>
 
 #include "tests/sim/echo.h"
+#include "tests/sim/pair.h"
 #include "tests/sim/web.h"
 
 int main(int argc, char **argv)
 {
 	static const struct torc_sim_scenario scenarios[] = {
 		{ .name = "echo", .fn = echo_scenario },
+		{ .name = "pair", .fn = pair_scenario },
 		{ .name = "http", .fn = web_scenario },
 		{ .name = NULL },
 	};
