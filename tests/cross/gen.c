@@ -4,6 +4,7 @@
  */
 #include "core/gen.c"
 #include "core/stack.c"
+#include "core/sys.c"
 
 #include "tests/check/inline.c"
 
