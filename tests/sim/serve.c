@@ -6,6 +6,7 @@
 #include <torc/core/sim.h>
 
 #include "tests/sim/echo.h"
+#include "tests/sim/listen.h"
 #include "tests/sim/web.h"
 
 int main(int argc, char **argv)
@@ -13,6 +14,7 @@ int main(int argc, char **argv)
 	static const struct torc_sim_scenario scenarios[] = {
 		{ .name = "echo", .fn = echo_scenario },
 		{ .name = "http", .fn = web_scenario },
+		{ .name = "listen", .fn = listen_scenario },
 		{ .name = NULL },
 	};
 
