@@ -108,7 +108,7 @@ TORC_API TORC_MUST_CHECK int torc_sim_new(const struct torc_sim_options *options
 					  struct torc_sim **ret_sim);
 TORC_API void torc_sim_free(struct torc_sim *sim);
 
-/* torc_sim_report - after the run, or in it. */
+/* torc_sim_report - after the run, or in it; inside of torc_run, NULL is the simulator that it is on. */
 TORC_API void torc_sim_report(const struct torc_sim *sim, struct torc_sim_report *ret_report);
 
 /*

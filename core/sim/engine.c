@@ -325,6 +325,9 @@ void torc_sim_report(const struct torc_sim *seam, struct torc_sim_report *ret_re
 {
 	const struct torc__sim *sim = (const struct torc__sim *)seam;
 
+	if (!sim)
+		sim = torc__sim;
+	torc__check(sim, "torc_sim_report outside of a simulation");
 	*ret_report = sim->report;
 	ret_report->time_ns = sim->now_ns;
 }

@@ -126,8 +126,9 @@ static bool parse_chaos(const char *text, uint32_t rates[TORC_SIM_KINDS])
 		char *end;
 		int i = 0;
 
-		while (i < TORC_SIM_KINDS && (strlen(torc_sim_chaos_name(i)) != len ||
-					      memcmp(text, torc_sim_chaos_name(i), len)))
+		while (i < TORC_SIM_KINDS &&
+		       (strlen(torc_sim_chaos_name((enum torc_sim_chaos)i)) != len ||
+			memcmp(text, torc_sim_chaos_name((enum torc_sim_chaos)i), len)))
 			i++;
 		if (i == TORC_SIM_KINDS || text[len] != '=')
 			return false;
@@ -361,7 +362,8 @@ static void print_command(const struct runner *r, const struct plan *p)
 	for (int i = 0; i < TORC_SIM_KINDS; i++) {
 		if (!p->sim.rates[i])
 			continue;
-		printf("%s%s=%u", separator, torc_sim_chaos_name(i), p->sim.rates[i]);
+		printf("%s%s=%u", separator, torc_sim_chaos_name((enum torc_sim_chaos)i),
+		       p->sim.rates[i]);
 		separator = ",";
 	}
 	printf("' --disable '%s'", p->disable);
@@ -546,7 +548,7 @@ static void help(const struct runner *r)
 	       "Kinds of chaos:",
 	       r->program, SEEDS_DEFAULT);
 	for (int i = 0; i < TORC_SIM_KINDS; i++)
-		printf(" %s", torc_sim_chaos_name(i));
+		printf(" %s", torc_sim_chaos_name((enum torc_sim_chaos)i));
 	printf("\n");
 }
 

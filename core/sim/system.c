@@ -224,6 +224,7 @@ static bool refuse_memory(void)
 		return false;
 	if (++sim->report.allocations == sim->options.fail_memory) {
 		torc__sim_note("no memory", (int64_t)sim->report.allocations, 0, 0);
+		sim->report.chaos[TORC_SIM_MEMORY]++;
 		return true;
 	}
 	return torc__sim_chaos(TORC_SIM_MEMORY);

@@ -2,11 +2,12 @@
  * tests/sim/chan.h - producers and consumers on any loop, over channels of every kind.
  *
  * There is a ledger of all items: whoever knows that an item was sent or received says so there. In the end each item
- * that was sent was received once, or is left in its channel; one that was not sent was received by nobody. Two ways to
+ * that was sent was received once, or is left in its channel; one that was not sent was received by nobody. Three ways to
  * run it:
  *
  *	peaceful	nobody is stopped, and channels are closed when all has been sent: then everything arrives,
  *			and whoever waits for ever has lost a wake-up
+ *	closing		nobody is stopped, but all channels are closed at some time: whoever waits goes on
  *	stormy		deadlines and cancellations everywhere, and channels are closed in between
  */
 #ifndef TESTS_SIM_CHAN_H
@@ -44,7 +45,7 @@ struct chan_market {
 	enum torc_chan_order orders[CHANS];
 	size_t capacities[CHANS];
 	int count; /* of channels */
-	bool stormy;
+	bool stormy, closing;
 	struct chan_trader producers[CHAN_PRODUCERS], consumers[CHAN_CONSUMERS];
 	/* Where an item went to, from 1, and how often one was received there. */
 	atomic_uchar sent[CHAN_PRODUCERS][CHAN_ITEMS + 1];
@@ -287,6 +288,8 @@ static int chan_consume(void *arg)
 			break;
 		if (m->stormy)
 			which = chan_any(m);
+		if (m->closing && one_in(6))
+			break; /* nobody may be left to receive: then the end wakes those who send */
 		if (r == 0 || one_in(4))
 			do_something();
 	}
@@ -304,6 +307,16 @@ static int chan_closer(void *arg)
 	check(torc_chan_is_closed(&m->chans[which]));
 	check_eq(torc_chan_try_send(&m->chans[which], &item), -EPIPE);
 	torc_chan_close(&m->chans[which]);
+	return 0;
+}
+
+static int chan_close_all(void *arg)
+{
+	struct chan_market *m = arg;
+
+	do_sleep(dice(100000));
+	for (int i = 0; i < m->count; i++)
+		torc_chan_close(&m->chans[i]);
 	return 0;
 }
 
@@ -382,6 +395,8 @@ static bool chan_trade(struct chan_market *m, int producers, int consumers)
 		start(&outer, chan_consume, &m->consumers[i]);
 	if (m->stormy && one_in(2))
 		start(&outer, chan_closer, m);
+	if (m->closing)
+		start(&outer, chan_close_all, m);
 	torc_group_enter(&inner);
 	for (int i = 0; i < producers; i++)
 		start(&inner, chan_produce, &m->producers[i]);
@@ -408,6 +423,7 @@ static int chan_scenario(void *arg)
 	if (r < 0)
 		return r;
 	m->stormy = one_in(2);
+	m->closing = !m->stormy && one_in(3);
 	producers = 1 + (int)dice(CHAN_PRODUCERS);
 	consumers = m->count + (int)dice(CHAN_CONSUMERS + 1 - (unsigned)m->count);
 	for (int i = 0; i < CHAN_PRODUCERS; i++)
@@ -416,7 +432,7 @@ static int chan_scenario(void *arg)
 		m->consumers[i] = (struct chan_trader){ .market = m, .index = i, .tries = 3 };
 	torc_within(m->stormy ? TORC_MS(3) : TORC_NEVER) whole =
 		chan_trade(m, producers, consumers);
-	if (whole && !m->stormy)
+	if (whole && !m->stormy && !m->closing)
 		chan_check_all_sent(m, producers);
 	for (int i = 0; i < m->count; i++)
 		chan_drain(m, i);

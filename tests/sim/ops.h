@@ -6,6 +6,7 @@
  *	pump		one writes all it has and closes, one reads until then: all arrives, however often either fails
  *	counter		an eventfd: what was added is what was taken and what is left
  *	watch, poll	operations with callbacks, cancelled: each is over once, and then nothing comes any more
+ *	tell		a callback wakes a fiber of any loop, which waits without a limit
  *	executor	jobs that others complete at any time: fibers, or a callback that an eventfd wakes. Who gives up waits
  *			all the same until its job has been let go, as it is with the kernel
  */
@@ -328,6 +329,46 @@ static void ops_watch_poll(struct ops_world *w)
 		check(watch.res & POLLIN);
 }
 
+/* --- a callback that wakes another fiber --- */
+
+struct ops_news {
+	struct torc_op op;
+	struct torc_event come;
+};
+
+static void ops_tell_call(struct torc_op *op, int res, unsigned cqe_flags)
+{
+	(void)res, (void)cqe_flags;
+	torc_event_set(&container_of(op, struct ops_news, op)->come);
+}
+
+static int ops_hear(void *arg)
+{
+	struct ops_news *news = arg;
+	struct torc_scope shield;
+
+	torc_scope_enter_shield(&shield, TORC_NEVER);
+	check_eq(torc_event_wait(&news->come), 0);
+	torc_scope_leave(&shield);
+	return 0;
+}
+
+static void ops_tell(void)
+{
+	struct ops_news news = { .come = { .set = false } };
+	struct torc_group g;
+
+	torc_group_enter_supervisor(&g);
+	start(&g, ops_hear, &news);
+	start(&g, ops_hear, &news);
+	do_something();
+	io_uring_prep_nop(torc_op_start(&news.op, ops_tell_call));
+	ops_hear(&news);
+	(void)torc_group_wait(&g);
+	check(!torc_op_pending(&news.op));
+	torc_event_done(&news.come);
+}
+
 /* --- executors --- */
 
 static int ops_answer(int input)
@@ -468,7 +509,7 @@ static int ops_client(void *arg)
 	struct ops_world *w = arg;
 
 	for (int i = 0; i < 4; i++) {
-		switch (dice(9)) {
+		switch (dice(10)) {
 		case 0:
 		case 1:
 		case 2: ops_use_pipe(w); break;
@@ -477,6 +518,7 @@ static int ops_client(void *arg)
 		case 5: ops_watch_read(w); break;
 		case 6: ops_watch_poll(w); break;
 		case 7: ops_have_done(&w->workers); break;
+		case 8: ops_tell(); break;
 		default: ops_have_done(&w->bell);
 		}
 		if (one_in(3))

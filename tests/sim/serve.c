@@ -6,6 +6,7 @@
 #include <torc/core/sim.h>
 
 #include "tests/sim/echo.h"
+#include "tests/sim/listen.h"
 #include "tests/sim/pair.h"
 #include "tests/sim/web.h"
 
@@ -13,8 +14,9 @@ int main(int argc, char **argv)
 {
 	static const struct torc_sim_scenario scenarios[] = {
 		{ .name = "echo", .fn = echo_scenario },
-		{ .name = "pair", .fn = pair_scenario },
 		{ .name = "http", .fn = web_scenario },
+		{ .name = "listen", .fn = listen_scenario },
+		{ .name = "pair", .fn = pair_scenario },
 		{ .name = NULL },
 	};
 

@@ -62,6 +62,22 @@ static inline size_t some_stack(void)
 	return one_in(40) ? 131072 : 0;
 }
 
+/* --- what went wrong --- */
+
+#define CHAOS(kind) (1u << TORC_SIM_##kind)
+
+/* Has nothing of these kinds happened so far? Then more can be promised. */
+static inline bool no_chaos(unsigned kinds)
+{
+	struct torc_sim_report report;
+
+	torc_sim_report(NULL, &report);
+	for (unsigned i = 0; i < TORC_SIM_KINDS; i++)
+		if (kinds >> i & 1 && report.chaos[i])
+			return false;
+	return true;
+}
+
 /* --- what calls return --- */
 
 static inline bool is_stop(int r)
@@ -137,6 +153,8 @@ static inline int do_sleep(uint64_t ns)
 	check(r <= 0);
 	if (!r)
 		check_ge(torc_now_ns(), end);
+	if (no_chaos(CHAOS(CLOCK)))
+		check_le(torc_now_ns(), end + TORC_MS(1)); /* nobody computes for so long */
 	return r;
 }
 

@@ -9,6 +9,11 @@
  *	barrier		who goes on saw all parties come, and one of them is told that it was the last
  *	once		runs once at a time, and once with success
  *	crowd		a group with a limit: no more run than that, and every place comes back
+ *	line		who gives up lets those behind it go on, and a release or a downgrade all that it is enough for: who
+ *			has it keeps it until they have come
+ *	alarms		many sleepers, some of them woken early
+ *	rush		loops that become busy while fibers are on their way to them, which may be passed on: all hear
+ *			of a cancellation
  *
  * In a peaceful run fibers give up waiting, but none is cancelled: so whoever waits for ever has lost a wake-up. In
  * a stormy one all are cancelled at some time.
@@ -28,6 +33,11 @@
 #define SYNC_ROUNDS   4
 #define SYNC_CALLERS  4
 #define SYNC_CROWD    6
+#define SYNC_SMALL    2
+#define SYNC_ALARMS   20
+#define SYNC_RUSHERS  3
+#define SYNC_YIELDERS 30
+#define SYNC_PLACED   6
 
 struct sync_world {
 	bool stormy;
@@ -64,6 +74,10 @@ struct sync_world {
 
 	uint32_t limit;
 	atomic_int crowd, crowd_ended;
+
+	struct torc_sem line_sem;
+	struct torc_rwlock line_lock;
+	struct torc_latch line_taken, line_sem_come, line_lock_come;
 };
 
 /* A limit for a wait: mostly none, so that those who wait are many. */
@@ -425,6 +439,19 @@ static void sync_end_latch(struct sync_world *w)
 
 /* --- barrier --- */
 
+static int sync_come_to_barrier(struct sync_world *w, uint64_t patience)
+{
+	int r = 0;
+
+	torc_within(patience)
+	{
+		r = torc_barrier_wait(&w->barrier);
+		if (r != -EPIPE)
+			stop_or_done(r);
+	}
+	return r;
+}
+
 /* One party. Who gives up aborts it: the others would wait for ever. */
 static int sync_party(void *arg)
 {
@@ -434,11 +461,13 @@ static int sync_party(void *arg)
 	for (int round = 0; round < SYNC_ROUNDS && r >= 0; round++) {
 		do_something();
 		w->came[round]++;
-		torc_within(one_in(12) ? some_time() : TORC_NEVER)
-		{
-			r = torc_barrier_wait(&w->barrier);
-			if (r != -EPIPE)
-				stop_or_done(r);
+		r = sync_come_to_barrier(w, one_in(12) ? some_time() : TORC_NEVER);
+		/* Who gives up may come again: its place was free meanwhile. */
+		if (is_stop(r) && !torc_scope_status() && one_in(2)) {
+			w->came[round]--;
+			do_something();
+			w->came[round]++;
+			r = sync_come_to_barrier(w, TORC_NEVER);
 		}
 		if (r < 0)
 			break;
@@ -529,6 +558,15 @@ static int sync_one_of_crowd(void *arg)
 	return 0;
 }
 
+/* Fails once it has its place. */
+static void sync_be_refused(struct torc_group *g)
+{
+	struct torc_spawn_options o = { .stack_bytes = SIZE_MAX };
+	int r = torc_group_spawn_with(g, &o, sync_one_of_crowd, NULL);
+
+	check(r == -EINVAL || is_stop(r));
+}
+
 /* Places that were not given back, after whatever kind of failure, would leave it waiting for one. */
 static int sync_crowd(void *arg)
 {
@@ -541,6 +579,8 @@ static int sync_crowd(void *arg)
 	for (int i = 0; i < SYNC_CROWD; i++) {
 		struct torc_spawn_options o = { .loop = some_loop(), .stack_bytes = some_stack() };
 
+		if (one_in(4))
+			torc_within(sync_patience()) sync_be_refused(&g);
 		torc_within(sync_patience()) started +=
 			any_of_spawn(torc_group_spawn_with(&g, &o, sync_one_of_crowd, w)) == 0;
 	}
@@ -561,6 +601,198 @@ static void sync_end_crowd(struct sync_world *w)
 	check_eq(w->crowd, 0);
 }
 
+/* --- a line --- */
+
+/* Lets all go on where one of them cannot be served. */
+static void sync_come(struct torc_latch *come)
+{
+	torc_latch_count_down(come);
+	(void)stop_or_done(torc_latch_wait(come));
+}
+
+/* Has all units, then all but what the small ones want. Those have to come while it waits. */
+static int sync_line_sem_owner(void *arg)
+{
+	struct sync_world *w = arg;
+
+	if (stop_or_done(torc_sem_acquire(&w->line_sem, SYNC_UNITS)) < 0)
+		return 0;
+	torc_latch_count_down(&w->line_taken);
+	do_something();
+	torc_sem_release(&w->line_sem, SYNC_SMALL);
+	(void)stop_or_done(torc_latch_wait(&w->line_sem_come));
+	torc_sem_release(&w->line_sem, SYNC_UNITS - SYNC_SMALL);
+	return 0;
+}
+
+static int sync_line_sem_small(void *arg)
+{
+	struct sync_world *w = arg;
+
+	if (stop_or_done(torc_latch_wait(&w->line_taken)) < 0)
+		return 0;
+	if (one_in(2))
+		do_something();
+	if (stop_or_done(torc_sem_acquire(&w->line_sem, 1)) < 0)
+		return 0;
+	sync_come(&w->line_sem_come);
+	torc_sem_release(&w->line_sem, 1);
+	return 0;
+}
+
+/* Wants more than there is, and gives up. */
+static int sync_line_sem_large(void *arg)
+{
+	struct sync_world *w = arg;
+
+	if (stop_or_done(torc_latch_wait(&w->line_taken)) < 0)
+		return 0;
+	torc_within(some_time())
+	{
+		if (stop_or_done(torc_sem_acquire(&w->line_sem, SYNC_UNITS)) == 0)
+			torc_sem_release(&w->line_sem, SYNC_UNITS);
+	}
+	return 0;
+}
+
+/* Writes, and then reads until the readers have come. */
+static int sync_line_lock_owner(void *arg)
+{
+	struct sync_world *w = arg;
+
+	if (stop_or_done(torc_rwlock_write(&w->line_lock)) < 0)
+		return 0;
+	torc_latch_count_down(&w->line_taken);
+	do_something();
+	torc_rwlock_downgrade(&w->line_lock);
+	(void)stop_or_done(torc_latch_wait(&w->line_lock_come));
+	torc_rwlock_read_unlock(&w->line_lock);
+	return 0;
+}
+
+static int sync_line_lock_reader(void *arg)
+{
+	struct sync_world *w = arg;
+
+	if (stop_or_done(torc_latch_wait(&w->line_taken)) < 0)
+		return 0;
+	if (one_in(2))
+		do_something();
+	if (stop_or_done(torc_rwlock_read(&w->line_lock)) < 0)
+		return 0;
+	sync_come(&w->line_lock_come);
+	torc_rwlock_read_unlock(&w->line_lock);
+	return 0;
+}
+
+static int sync_line_lock_writer(void *arg)
+{
+	struct sync_world *w = arg;
+
+	if (stop_or_done(torc_latch_wait(&w->line_taken)) < 0)
+		return 0;
+	torc_within(some_time())
+	{
+		if (stop_or_done(torc_rwlock_write(&w->line_lock)) == 0)
+			torc_rwlock_write_unlock(&w->line_lock);
+	}
+	return 0;
+}
+
+static void sync_begin_line(struct sync_world *w, struct torc_group *g)
+{
+	start(g, sync_line_sem_owner, w);
+	start(g, sync_line_lock_owner, w);
+	start(g, sync_line_sem_large, w);
+	start(g, sync_line_lock_writer, w);
+	for (int i = 0; i < SYNC_SMALL; i++) {
+		start(g, sync_line_sem_small, w);
+		start(g, sync_line_lock_reader, w);
+	}
+}
+
+static void sync_end_line(struct sync_world *w)
+{
+	check_eq(torc_sem_units(&w->line_sem), SYNC_UNITS);
+	torc_sem_done(&w->line_sem);
+	torc_rwlock_done(&w->line_lock);
+	torc_latch_done(&w->line_taken);
+	torc_latch_done(&w->line_sem_come);
+	torc_latch_done(&w->line_lock_come);
+}
+
+/* --- alarms --- */
+
+/* do_sleep checks that it is neither early nor late. */
+static int sync_sleeper(void *arg)
+{
+	(void)arg;
+	for (int i = 0; i < 4; i++) {
+		uint64_t ns = dice(2000000);
+
+		torc_within(one_in(3) ? dice(1000000) : TORC_NEVER) do_sleep(ns);
+	}
+	return 0;
+}
+
+static void sync_begin_alarms(struct sync_world *w, struct torc_group *g)
+{
+	for (int i = 0; i < SYNC_ALARMS; i++)
+		start(g, sync_sleeper, w);
+}
+
+static void sync_end_alarms(struct sync_world *w)
+{
+	(void)w;
+}
+
+/* --- a rush --- */
+
+static int sync_endless(void *arg)
+{
+	(void)arg;
+	return stop_or_done(torc_sleep(TORC_NEVER));
+}
+
+static int sync_yielder(void *arg)
+{
+	int r = 0;
+
+	(void)arg;
+	for (int i = 0; i < 3 && !r; i++)
+		r = stop_or_done(torc_yield());
+	return r;
+}
+
+static int sync_rusher(void *arg)
+{
+	struct torc_spawn_options placed = { .loop = TORC_ON_LEAST_LOADED };
+	struct torc_group g;
+
+	(void)arg;
+	do_something();
+	torc_group_enter_supervisor(&g);
+	for (int i = 0; i < SYNC_PLACED; i++)
+		(void)any_of_spawn(torc_group_spawn_with(&g, &placed, sync_endless, NULL));
+	for (int i = 0; i < SYNC_YIELDERS; i++)
+		(void)any_of_spawn(torc_group_spawn(&g, sync_yielder, NULL));
+	do_something();
+	torc_group_cancel(&g);
+	(void)torc_group_wait(&g);
+	return 0;
+}
+
+static void sync_begin_rush(struct sync_world *w, struct torc_group *g)
+{
+	for (int i = 0; i < SYNC_RUSHERS; i++)
+		start(g, sync_rusher, w);
+}
+
+static void sync_end_rush(struct sync_world *w)
+{
+	(void)w;
+}
+
 /* --- together --- */
 
 struct sync_part {
@@ -573,7 +805,8 @@ static const struct sync_part sync_parts[] = {
 	{ sync_begin_sem, sync_end_sem },         { sync_begin_cond, sync_end_cond },
 	{ sync_begin_event, sync_end_event },     { sync_begin_latch, sync_end_latch },
 	{ sync_begin_barrier, sync_end_barrier }, { sync_begin_once, sync_end_once },
-	{ sync_begin_crowd, sync_end_crowd },
+	{ sync_begin_crowd, sync_end_crowd },     { sync_begin_line, sync_end_line },
+	{ sync_begin_alarms, sync_end_alarms },   { sync_begin_rush, sync_end_rush },
 };
 
 static void sync_init(struct sync_world *w)
@@ -583,6 +816,10 @@ static void sync_init(struct sync_world *w)
 	torc_sem_init(&w->sem, SYNC_UNITS);
 	torc_latch_init(&w->latch, SYNC_LATCH);
 	torc_barrier_init(&w->barrier, SYNC_PARTIES);
+	torc_sem_init(&w->line_sem, SYNC_UNITS);
+	torc_latch_init(&w->line_taken, 2);
+	torc_latch_init(&w->line_sem_come, SYNC_SMALL);
+	torc_latch_init(&w->line_lock_come, SYNC_SMALL);
 }
 
 static int sync_scenario(void *arg)

@@ -11,6 +11,7 @@
  *	7  never do more fibers of a limited group run than it allows
  *	8  what gather and race return is what became of their calls, which have all ended
  *	9  detached fibers end with the runtime
+ *	10 who is stopped ends though nothing else would end it: by a task, a failed brother, a race, a moved deadline
  */
 #ifndef TESTS_SIM_TREE_H
 #define TESTS_SIM_TREE_H
@@ -229,6 +230,8 @@ static void tree_leave(struct tree *t, struct tree_group *g)
 	int r = torc_group_wait(&g->group), failed = g->failed + tree_check_children(t, g);
 
 	check_eq(torc_group_failure_count(&g->group), failed);
+	if (failed && !g->supervisor)
+		check(torc_scope_cause(&g->group.scope) != 0);
 	tree_check_failures(g, failed);
 	if (!g->supervisor && failed) {
 		check_eq(r, g->failures[0].result);
@@ -385,18 +388,149 @@ static int tree_calls(void *arg)
 	return 4711;
 }
 
+/* --- without a deadline: law 10 --- */
+
+static int tree_endless(void *arg)
+{
+	int r = torc_sleep(TORC_NEVER);
+
+	(void)arg;
+	check(is_stop(r));
+	return r;
+}
+
+static int tree_failing(void *arg)
+{
+	(void)arg;
+	do_something();
+	return -EIO;
+}
+
+static int tree_succeeding(void *arg)
+{
+	(void)arg;
+	do_something();
+	return 1;
+}
+
+/* Returns whether it could be started. */
+static bool tree_start(struct torc_group *g, torc_fn *fn, void *arg, struct torc_task *task)
+{
+	struct torc_spawn_options o = { .loop = some_loop(), .task = task };
+	int r = torc_group_spawn_with(g, &o, fn, arg);
+
+	check(r == 0 || r == -ENOMEM);
+	return r == 0;
+}
+
+static void tree_stop_task(void)
+{
+	struct torc_task task;
+	struct torc_group g;
+
+	torc_group_enter_supervisor(&g);
+	if (tree_start(&g, tree_endless, NULL, &task)) {
+		do_something();
+		torc_task_cancel(&task);
+		check(torc_task_join(&task) < 0);
+	}
+	check_eq(torc_group_wait(&g), 0);
+}
+
+static void tree_stop_brother(void)
+{
+	struct torc_group g;
+
+	torc_group_enter(&g);
+	tree_start(&g, tree_endless, NULL, NULL);
+	if (!tree_start(&g, tree_failing, NULL, NULL))
+		torc_group_cancel(&g);
+	(void)torc_group_wait(&g);
+}
+
+static void tree_collect_all(void)
+{
+	struct torc_task tasks[3], *ended;
+	struct torc_group g;
+	int started = 0;
+
+	torc_group_enter_supervisor(&g);
+	for (int i = 0; i < 3; i++)
+		started += tree_start(&g, tree_succeeding, NULL, &tasks[i]);
+	while (started-- > 0)
+		check_eq(torc_group_next(&g, &ended), 1);
+	check_eq(torc_group_next(&g, &ended), 0);
+	check_eq(torc_group_wait(&g), 0);
+}
+
+static void tree_stop_losers(void)
+{
+	torc_fn *const quick = one_in(2) ? tree_succeeding : tree_failing;
+	struct torc_call calls[] = {
+		{ .fn = tree_endless, .loop = some_loop() },
+		{ .fn = quick, .loop = some_loop() },
+		{ .fn = tree_endless, .loop = some_loop() },
+	};
+	int r;
+
+	if (quick == tree_failing && one_in(2))
+		r = torc_gather(calls, COUNT(calls));
+	else
+		r = torc_race(calls, COUNT(calls), TORC_FIRST_DONE, NULL);
+	check(r == -ENOMEM || r == (quick == tree_failing ? -EIO : 1));
+}
+
+static int tree_move_deadline(void *arg)
+{
+	do_something();
+	torc_scope_set_deadline(arg, torc_now_ns() + dice(100000));
+	return 0;
+}
+
+/* Of who is asleep already, by another fiber of its loop. */
+static void tree_end_sleep(void)
+{
+	struct torc_group g;
+	struct torc_scope s;
+
+	torc_group_enter_supervisor(&g);
+	torc_scope_enter(&s, TORC_NEVER);
+	if (torc_group_spawn(&g, tree_move_deadline, &s) < 0)
+		torc_scope_set_deadline(&s, 0);
+	check_eq(torc_sleep(TORC_NEVER), -ETIMEDOUT);
+	check_eq(torc_scope_leave(&s), -ETIMEDOUT);
+	check_eq(torc_group_wait(&g), 0);
+}
+
+static void tree_without_end(void)
+{
+	struct torc_scope shield;
+
+	torc_scope_enter_shield(&shield, TORC_NEVER);
+	switch (dice(5)) {
+	case 0: tree_stop_task(); break;
+	case 1: tree_stop_brother(); break;
+	case 2: tree_collect_all(); break;
+	case 3: tree_stop_losers(); break;
+	default: tree_end_sleep();
+	}
+	torc_scope_leave(&shield);
+}
+
 /* --- steps of a fiber --- */
 
 /* Law 5. What is done in it may fail, but not because it is asked to stop. */
 static void tree_shield(struct tree_fiber *f)
 {
-	uint64_t end = torc_now_ns() + dice(500000);
+	uint64_t end = torc_now_ns() + dice(500000), limit;
 	struct torc_scope s;
 
 	torc_scope_enter_shield(&s, TORC_NEVER);
 	check_eq(torc_scope_status(), 0);
 	check(!is_stop(do_nop()));
 	torc_scope_set_deadline(&s, end);
+	limit = torc_scope_limit();
+	check(limit == end || torc_now_ns() >= end);
 	if (f->depth > 0 && one_in(4))
 		tree_group(f);
 	check_eq(torc_sleep(TORC_NEVER), -ETIMEDOUT);
@@ -467,7 +601,7 @@ static void tree_detach(void)
 
 static void tree_step(struct tree_fiber *f)
 {
-	switch (dice(12)) {
+	switch (dice(13)) {
 	case 0: tree_spawn_outward(f); break;
 	case 1: tree_take(f); break;
 	case 2: tree_shield(f); break;
@@ -476,6 +610,7 @@ static void tree_step(struct tree_fiber *f)
 	case 5: tree_detach(); break;
 	case 6: stop_or_done(one_in(4) ? torc_sleep(TORC_NEVER) : 0); break;
 	case 7: tree_pause(); break;
+	case 8: tree_without_end(); break;
 	default:
 		if (f->depth > 0)
 			tree_group(f);

@@ -60,6 +60,7 @@ static inline int answer_parts(struct torc_http_exchange *x, uint64_t length)
 static inline int web_handler(struct torc_http_exchange *x, void *arg)
 {
 	struct web *w = arg;
+	int r;
 
 	if (torc_http_path_is(x, "/hello"))
 		return torc_http_respond(x, 200, "text/plain", "hello", 5);
@@ -71,15 +72,18 @@ static inline int web_handler(struct torc_http_exchange *x, void *arg)
 		return answer_parts(x, TORC_NEVER);
 	if (torc_http_path_is(x, "/fail"))
 		return -EIO;
-	if (w->directory >= 0)
-		return torc_http_send_file(x, w->directory);
-	return -ENOENT;
+	r = torc_http_send_file(x, w->directory);
+	return r == -ENOENT ? torc_http_respond(x, 404, "text/plain", "no", 2) : r;
 }
 
 static inline int serve_web(struct serving *s)
 {
 	static const char *const addresses[] = { "tcp://127.0.0.1:0", NULL };
+	int most = one_in(4) ? 1 + (int)dice(3) : 0;
 
+	s->most = most * torc_loop_count();
+	s->grace_ns = one_in(2) ? some_time() : 0;
+	s->idle_ns = TORC_SECONDS(15);
 	return torc_http_serve(&(struct torc_http_options){
 		.addresses = addresses,
 		.handler = web_handler,
@@ -87,8 +91,9 @@ static inline int serve_web(struct serving *s)
 		.head_bytes = 2000,
 		.line_bytes = 500,
 		.body_bytes = 10000,
-		.connections_max = one_in(4) ? 1 + dice(3) : 0,
-		.grace_ns = one_in(2) ? some_time() : 0,
+		.idle_ns = s->idle_ns,
+		.connections_max = (size_t)most,
+		.grace_ns = s->grace_ns,
 		.on_listen = on_listen,
 	});
 }
@@ -208,7 +213,9 @@ static inline int read_chunks(struct torc_stream *stream, const struct request *
 /* Chaos in the server, such as a file that it cannot open, makes other answers of some. */
 static inline bool status_fits(const struct request *q, int status)
 {
-	return status == q->status || status == 500 || status == 503 || status == 408;
+	if (status == q->status)
+		return true;
+	return (status == 500 || status == 503 || status == 408) && !no_chaos(BREAKS | SLOWS);
 }
 
 static inline int read_answer(struct torc_stream *stream, const struct request *q, bool *ret_last)
@@ -250,16 +257,26 @@ static inline int expect_end(struct torc_stream *stream)
 	return r;
 }
 
-static inline int converse(struct torc_stream *stream)
+/* Only a client that asks for the end and goes on may miss its answers. */
+static inline bool asks_for_end(const struct request *q)
+{
+	return strstr(q->head, "Connection: close");
+}
+
+/* *ret_rude: it has no right to an answer to all that it has sent. */
+static inline int converse(struct torc_stream *stream, bool *ret_rude)
 {
 	const struct request *asked[6];
 	unsigned count = 1 + dice(6), at_once = one_in(2) ? count : 1;
 	bool last = false;
 	int r = 0;
 
+	*ret_rude = false;
+
 	for (unsigned i = 0; i < count && !r && !last; i += at_once) {
 		for (unsigned n = 0; n < at_once && !r; n++) {
 			asked[n] = &requests[dice(REQUESTS)];
+			*ret_rude |= n && asks_for_end(asked[n - 1]);
 			r = send_request(stream, asked[n]);
 		}
 		for (unsigned n = 0; n < at_once && !r && !last; n++) {
@@ -271,25 +288,52 @@ static inline int converse(struct torc_stream *stream)
 	return r || !last ? r : expect_end(stream);
 }
 
+static inline int converse_patiently(struct serving *s, struct torc_stream *stream)
+{
+	bool rude;
+	int r = converse(stream, &rude);
+
+	/* A server's patience ends when everything takes longer. */
+	return rude || !no_chaos(SLOWS) ? r : served_or_stopped(s, r);
+}
+
+/* A head that is never finished, or none. */
+static inline int send_half(struct serving *s, struct torc_stream *stream)
+{
+	size_t len = dice(20);
+	int r = torc_stream_write(stream, requests[0].head, len);
+
+	return r ? r : idle_away(s, stream, len);
+}
+
+static inline int web_behave(struct serving *s, struct torc_stream *stream)
+{
+	bool rude;
+	int r = 0;
+
+	if (one_in(5)) {
+		torc_within(some_time()) r = converse(stream, &rude);
+		return r;
+	}
+	return one_in(6) ? send_half(s, stream) : converse_patiently(s, stream);
+}
+
 static inline int web_client(struct serving *s)
 {
 	struct torc_stream stream;
 	struct torc_scope scope;
 	int r;
 
-	torc_scope_enter(&scope, one_in(5) ? some_time() : CLIENT_NS);
-	r = dial(s, &stream);
+	torc_scope_enter(&scope, PATIENT_NS);
+	r = served_or_stopped(s, dial(s, &stream));
 	if (!r) {
-		if (one_in(6))
-			r = torc_stream_write(&stream, requests[0].head, dice(20));
-		else
-			r = converse(&stream);
+		r = web_behave(s, &stream);
 		check(r <= 0 && r != -EINTR && r != -EAGAIN);
 		if (one_in(4))
 			(void)do_sleep(one_in(3) ? TORC_SECONDS(15) : some_time());
-		(void)torc_stream_close(&stream);
+		hang_up(&stream);
 	}
-	torc_scope_leave(&scope);
+	leave_patiently(&scope);
 	return r;
 }
 
