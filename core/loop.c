@@ -373,8 +373,7 @@ static void poll_ring(struct torc__loop *loop)
 		loop->now_ns = loop->ring.kernel->now(&loop->ring);
 	}
 	reap(loop);
-	if (loop->quiet_head ||
-	    loop->unsettled) /* the last one that was left over may have failed */
+	if (loop->quiet_head || loop->unsettled) /* the last left over may have failed */
 		settle_quiet(loop);
 	if (slept)
 		learn_goal(loop);
