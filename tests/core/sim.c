@@ -174,7 +174,8 @@ Test(sim, each_kind_of_chaos_comes_when_it_is_asked_for_and_only_then)
 		cr_assert_eq(simulate(&how, 2, program, NULL, &report), 0);
 		for (int k = 0; k < TORC_SIM_KINDS; k++)
 			cr_assert_eq(report.chaos[k] > 0, k == (int)kinds[i], "%s with %s",
-				     torc_sim_chaos_name(k), torc_sim_chaos_name(kinds[i]));
+				     torc_sim_chaos_name((enum torc_sim_chaos)k),
+				     torc_sim_chaos_name(kinds[i]));
 	}
 }
 
