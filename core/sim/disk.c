@@ -9,7 +9,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/openat2.h>
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -427,7 +426,7 @@ static ssize_t read_disk(struct torc__sim_file *file, void *buf, size_t len, uin
 	(void)flags;
 	if (!can_read(file))
 		return -EBADF;
-	if (at > INT64_MAX)
+	if (at > INT64_MAX || len > (uint64_t)INT64_MAX - at)
 		return -EINVAL;
 	if (is_directory(n))
 		return -EISDIR;
@@ -453,14 +452,12 @@ static ssize_t write_disk(struct torc__sim_file *file, const void *buf, size_t l
 	(void)flags;
 	if (!can_write(file))
 		return -EBADF;
-	if (at > INT64_MAX)
+	if (at > INT64_MAX || len > (uint64_t)INT64_MAX - at)
 		return -EINVAL;
 	if (!len)
 		return 0;
 	if (file->flags & O_APPEND)
 		at = n->size;
-	if (len > (uint64_t)INT64_MAX - at)
-		return -EFBIG;
 	end = reach(n, at + len);
 	if (end <= at)
 		return -ENOSPC;
@@ -470,12 +467,6 @@ static ssize_t write_disk(struct torc__sim_file *file, const void *buf, size_t l
 	if (offset == OWN_OFFSET)
 		file->offset = end;
 	return (ssize_t)(end - at);
-}
-
-static unsigned poll_disk(struct torc__sim_file *file)
-{
-	(void)file;
-	return POLLIN | POLLRDNORM | POLLOUT | POLLWRNORM;
 }
 
 static void destroy_disk_file(struct torc__sim_file *file)
@@ -492,7 +483,6 @@ static const struct torc__sim_file_kind disk_kind = {
 	.read = read_disk,
 	.write = write_disk,
 	.destroy = destroy_disk_file,
-	.poll = poll_disk,
 };
 
 /* --- open --- */
@@ -628,7 +618,9 @@ static void fill_other(const struct torc__sim_file *file, struct statx *ret)
 		.stx_mask = STATX_TYPE | STATX_MODE | STATX_NLINK,
 		.stx_blksize = BLOCK_BYTES,
 		.stx_nlink = 1,
-		.stx_mode = file->kind->is_socket ? S_IFSOCK | 0777 : S_IFIFO | 0600,
+		.stx_mode = file->kind->is_socket ? S_IFSOCK | 0777
+			    : file->kind->is_pipe ? S_IFIFO | 0600
+						  : 0600,
 	};
 }
 
@@ -821,6 +813,13 @@ int torc__sim_disk_truncate(struct torc__sim_file *file, uint64_t len)
 	return resize(node_of(file), len);
 }
 
+int torc__sim_disk_sync(struct torc__sim_file *file)
+{
+	if (file->flags & O_PATH)
+		return -EBADF;
+	return file->kind == &disk_kind ? 0 : -EINVAL;
+}
+
 int torc__sim_disk_allocate(struct torc__sim_file *file, int mode, uint64_t offset, uint64_t len)
 {
 	struct node *n;
@@ -835,7 +834,7 @@ int torc__sim_disk_allocate(struct torc__sim_file *file, int mode, uint64_t offs
 	if (!can_write(file))
 		return -EBADF;
 	if (file->kind != &disk_kind)
-		return file->kind->is_socket ? -ENODEV : -ESPIPE;
+		return file->kind->is_pipe ? -ESPIPE : -ENODEV;
 	if (end > INT64_MAX)
 		return -EFBIG;
 	n = node_of(file);

@@ -45,16 +45,19 @@ static _Noreturn void refuse(const struct io_uring_sqe *sqe, const char *why)
 	torc__sim_fail("an operation that the simulator does not know", text);
 }
 
-/* A directory to start from: NULL with AT_FDCWD. Returns 0, -EBADF. */
-static int directory_of(const struct io_uring_sqe *sqe, int fd, struct torc__sim_file **ret)
+/* Where a path starts from: NULL is the root. Returns 0, or -EBADF for one that needs the directory. */
+static int directory_of(const struct io_uring_sqe *sqe, int fd, uint64_t path,
+			struct torc__sim_file **ret)
 {
+	const char *text = pointer(path);
+
 	*ret = NULL;
 	if (fd == AT_FDCWD)
 		return 0;
-	if (fd < TORC_SIM_FD)
+	if (fd >= 0 && fd < TORC_SIM_FD)
 		refuse(sqe, " below a directory that is not the simulator's");
 	*ret = torc__sim_fd_file(fd);
-	return *ret ? 0 : -EBADF;
+	return *ret || (text && *text == '/') ? 0 : -EBADF;
 }
 
 /* --- the kinds --- */
@@ -297,19 +300,32 @@ static int attempt_socket(struct torc__sim_op *op)
 static int attempt_openat(struct torc__sim_op *op)
 {
 	struct torc__sim_file *directory;
-	int r = directory_of(&op->sqe, op->sqe.fd, &directory);
+	int r = directory_of(&op->sqe, op->sqe.fd, op->sqe.addr, &directory);
 
 	return r ? r
 		 : torc__sim_disk_open(directory, pointer(op->sqe.addr), (int)op->sqe.open_flags,
 				       op->sqe.len, 0);
 }
 
+#define OPEN_FLAGS    0x7fffffu /* all that there are */
+#define RESOLVE_FLAGS 0x3fu
+
+/* openat2(2) is strict where openat(2) is not. */
+static int check_how(const struct open_how *how)
+{
+	if (how->flags & ~(uint64_t)OPEN_FLAGS || how->resolve & ~(uint64_t)RESOLVE_FLAGS)
+		return -EINVAL;
+	return how->mode & (how->flags & O_CREAT ? ~(uint64_t)07777 : ~(uint64_t)0) ? -EINVAL : 0;
+}
+
 static int attempt_openat2(struct torc__sim_op *op)
 {
 	const struct open_how *how = pointer(op->sqe.addr2);
 	struct torc__sim_file *directory;
-	int r = directory_of(&op->sqe, op->sqe.fd, &directory);
+	int r = check_how(how);
 
+	if (!r)
+		r = directory_of(&op->sqe, op->sqe.fd, op->sqe.addr, &directory);
 	return r ? r
 		 : torc__sim_disk_open(directory, pointer(op->sqe.addr), (int)how->flags,
 				       (unsigned)how->mode, how->resolve);
@@ -323,7 +339,7 @@ static void prepare_statx(struct torc__sim_op *op)
 static int attempt_statx(struct torc__sim_op *op)
 {
 	struct torc__sim_file *file;
-	int r = directory_of(&op->sqe, op->sqe.fd, &file);
+	int r = directory_of(&op->sqe, op->sqe.fd, op->sqe.addr, &file);
 
 	if (!r)
 		r = torc__sim_disk_stat(file, pointer(op->sqe.addr), (int)op->sqe.statx_flags,
@@ -336,7 +352,7 @@ static int attempt_statx(struct torc__sim_op *op)
 static int attempt_mkdirat(struct torc__sim_op *op)
 {
 	struct torc__sim_file *directory;
-	int r = directory_of(&op->sqe, op->sqe.fd, &directory);
+	int r = directory_of(&op->sqe, op->sqe.fd, op->sqe.addr, &directory);
 
 	return r ? r : torc__sim_disk_mkdir(directory, pointer(op->sqe.addr), op->sqe.len);
 }
@@ -344,7 +360,7 @@ static int attempt_mkdirat(struct torc__sim_op *op)
 static int attempt_unlinkat(struct torc__sim_op *op)
 {
 	struct torc__sim_file *directory;
-	int r = directory_of(&op->sqe, op->sqe.fd, &directory);
+	int r = directory_of(&op->sqe, op->sqe.fd, op->sqe.addr, &directory);
 
 	return r ? r
 		 : torc__sim_disk_unlink(directory, pointer(op->sqe.addr),
@@ -354,10 +370,10 @@ static int attempt_unlinkat(struct torc__sim_op *op)
 static int attempt_renameat(struct torc__sim_op *op)
 {
 	struct torc__sim_file *from, *to;
-	int r = directory_of(&op->sqe, op->sqe.fd, &from);
+	int r = directory_of(&op->sqe, op->sqe.fd, op->sqe.addr, &from);
 
 	if (!r)
-		r = directory_of(&op->sqe, (int)op->sqe.len, &to);
+		r = directory_of(&op->sqe, (int)op->sqe.len, op->sqe.addr2, &to);
 	return r ? r
 		 : torc__sim_disk_rename(from, pointer(op->sqe.addr), to, pointer(op->sqe.addr2),
 					 op->sqe.rename_flags);
@@ -365,7 +381,7 @@ static int attempt_renameat(struct torc__sim_op *op)
 
 static int attempt_fsync(struct torc__sim_op *op)
 {
-	return op->file->kind->is_socket ? -EINVAL : 0;
+	return torc__sim_disk_sync(op->file);
 }
 
 static int attempt_fallocate(struct torc__sim_op *op)
@@ -373,12 +389,17 @@ static int attempt_fallocate(struct torc__sim_op *op)
 	return torc__sim_disk_allocate(op->file, (int)op->sqe.len, op->sqe.off, op->sqe.addr);
 }
 
+/* io_uring does not let go of POLLRDHUP either: io_uring/poll.c, IO_POLL_UNMASK. */
 static int attempt_poll(struct torc__sim_op *op)
 {
-	unsigned wanted = op->sqe.poll32_events | POLLERR | POLLHUP;
-	unsigned events = op->file->kind->poll ? op->file->kind->poll(op->file) : POLLIN | POLLOUT;
+	unsigned wanted = op->sqe.poll32_events | POLLERR | POLLHUP | POLLNVAL | POLLRDHUP;
+	unsigned events = POLLIN | POLLOUT | POLLRDNORM | POLLWRNORM;
 
-	return events & wanted ? (int)(events & wanted) : TORC__SIM_WAIT;
+	if (op->file->kind->poll)
+		events = op->file->kind->poll(op->file);
+	if (events & wanted)
+		return (int)(events & wanted);
+	return op->file->kind->poll ? TORC__SIM_WAIT : -EINVAL;
 }
 
 static int attempt_msg_ring(struct torc__sim_op *op)
@@ -639,7 +660,8 @@ void torc__sim_submit(struct torc__sim_ring *ring, const struct io_uring_sqe *sq
 		if (sqe->fd < TORC_SIM_FD && sqe->fd >= 0)
 			refuse(sqe, ", which is not the simulator's");
 		op->file = torc__sim_fd_file(sqe->fd);
-		if (!op->file) {
+		if (!op->file || op->file->flags & O_PATH) {
+			op->file = NULL;
 			decide(op, -EBADF);
 			return;
 		}

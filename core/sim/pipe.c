@@ -13,7 +13,8 @@
 
 /* --- pipes --- */
 
-#define PIPE_BYTES 65536u
+#define PIPE_PAGES 16
+#define PAGE_BYTES 4096u
 
 enum { READER, WRITER, ENDS };
 
@@ -21,6 +22,11 @@ enum { READER, WRITER, ENDS };
 struct pipe {
 	struct torc__sim_file *ends[ENDS]; /* NULL: gone, or not there yet */
 	struct torc__sim_bytes bytes;
+	/* What they take: a page is free when all of it was read, and only the last one is added to. */
+	struct {
+		size_t from, to;
+	} pages[PIPE_PAGES];
+	size_t page_count;
 };
 
 struct pipe_end {
@@ -39,6 +45,19 @@ static void end_changed(struct pipe *p, int end)
 		torc__sim_changed(p->ends[end]);
 }
 
+static void free_pages(struct pipe *p, size_t len)
+{
+	size_t n = 0;
+
+	while (n < p->page_count && len >= p->pages[n].to - p->pages[n].from) {
+		len -= p->pages[n].to - p->pages[n].from;
+		n++;
+	}
+	p->page_count -= n;
+	memmove(p->pages, p->pages + n, p->page_count * sizeof(p->pages[0]));
+	p->pages[0].from += len;
+}
+
 static ssize_t read_pipe(struct torc__sim_file *file, void *buf, size_t len, uint64_t offset,
 			 int flags)
 {
@@ -51,32 +70,62 @@ static ssize_t read_pipe(struct torc__sim_file *file, void *buf, size_t len, uin
 	if (!p->bytes.len)
 		return p->ends[WRITER] ? TORC__SIM_WAIT : 0;
 	n = torc__sim_bytes_take(&p->bytes, buf, len, false);
+	free_pages(p, n);
 	end_changed(p, WRITER);
 	return (ssize_t)n;
 }
 
+static void put(struct pipe *p, const char **bytes, size_t *len, size_t part)
+{
+	torc__sim_bytes_put(&p->bytes, *bytes, part);
+	*bytes += part;
+	*len -= part;
+}
+
+/* What is beyond whole pages goes behind what is there, if it fits. */
+static void put_on_last_page(struct pipe *p, const char **bytes, size_t *len)
+{
+	size_t part = *len % PAGE_BYTES, last = p->page_count - 1;
+
+	if (!p->page_count || p->pages[last].to + part > PAGE_BYTES)
+		return;
+	p->pages[last].to += part;
+	put(p, bytes, len, part);
+}
+
+static void put_on_new_pages(struct pipe *p, const char **bytes, size_t *len)
+{
+	while (*len && p->page_count < PIPE_PAGES) {
+		size_t part = *len < PAGE_BYTES ? *len : PAGE_BYTES, n = p->page_count++;
+
+		p->pages[n].from = 0;
+		p->pages[n].to = part;
+		put(p, bytes, len, part);
+	}
+}
+
 /*
- * Up to PIPE_BUF bytes go in together. Of more, what fits: a ring never waits in write(2) for the rest, as the
- * system call would.
+ * As of fs/pipe.c, so that up to PIPE_BUF bytes go in together. Of more, what fits: a ring never waits in write(2) for
+ * the rest, as the system call would.
  */
 static ssize_t write_pipe(struct torc__sim_file *file, const void *buf, size_t len, uint64_t offset,
 			  int flags)
 {
 	struct pipe *p = pipe_of(file);
-	size_t room = PIPE_BYTES - p->bytes.len;
+	const char *bytes = buf;
+	size_t left = len;
 
 	(void)offset, (void)flags;
 	if (!len)
 		return 0;
 	if (!p->ends[READER])
 		return -EPIPE;
-	if (!room || (len <= PIPE_BUF && len > room))
+	put_on_last_page(p, &bytes, &left);
+	put_on_new_pages(p, &bytes, &left);
+	if (left == len)
 		return TORC__SIM_WAIT;
-	if (len > room)
-		len = room;
-	torc__sim_bytes_put(&p->bytes, buf, len);
 	end_changed(p, READER);
-	return (ssize_t)len;
+	return (ssize_t)(len - left);
 }
 
 static unsigned poll_reader(struct torc__sim_file *file)
@@ -90,7 +139,7 @@ static unsigned poll_reader(struct torc__sim_file *file)
 static unsigned poll_writer(struct torc__sim_file *file)
 {
 	const struct pipe *p = pipe_of(file);
-	unsigned events = PIPE_BYTES - p->bytes.len >= PIPE_BUF ? POLLOUT | POLLWRNORM : 0;
+	unsigned events = p->page_count < PIPE_PAGES ? POLLOUT | POLLWRNORM : 0;
 
 	return p->ends[READER] ? events : events | POLLERR;
 }
@@ -112,6 +161,7 @@ static void destroy_end(struct torc__sim_file *file)
 
 static const struct torc__sim_file_kind reader_kind = {
 	.name = "pipe, to read",
+	.is_pipe = true,
 	.read = read_pipe,
 	.destroy = destroy_end,
 	.poll = poll_reader,
@@ -119,6 +169,7 @@ static const struct torc__sim_file_kind reader_kind = {
 
 static const struct torc__sim_file_kind writer_kind = {
 	.name = "pipe, to write",
+	.is_pipe = true,
 	.whole_write = PIPE_BUF,
 	.write = write_pipe,
 	.destroy = destroy_end,
@@ -203,7 +254,8 @@ static ssize_t write_counter(struct torc__sim_file *file, const void *buf, size_
 	memcpy(&value, buf, sizeof(value));
 	if (value > COUNT_MOST)
 		return -EINVAL;
-	if (value > COUNT_MOST - c->count)
+	/* A ring waits for POLLOUT first, also to add 0. */
+	if (c->count == COUNT_MOST || value > COUNT_MOST - c->count)
 		return TORC__SIM_WAIT;
 	c->count += value;
 	torc__sim_changed(file);

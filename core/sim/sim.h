@@ -242,7 +242,7 @@ void torc__sim_buffers_end(struct torc__sim_ring *ring);
 /* What a file is. A function that is NULL: the file cannot do that. Results as of the system calls. */
 struct torc__sim_file_kind {
 	const char *name;
-	bool is_socket;
+	bool is_socket, is_pipe;
 	/* A transfer of up to so many bytes happens as a whole or not at all. */
 	size_t whole_read, whole_write;
 	/* Up to len bytes; TORC__SIM_WAIT when it has to wait. flags: of send(2) and recv(2). */
@@ -254,7 +254,7 @@ struct torc__sim_file_kind {
 	void (*close)(struct torc__sim_file *file);
 	/* Nobody refers to it any more: free it. */
 	void (*destroy)(struct torc__sim_file *file);
-	/* poll(2)'s events that are there. */
+	/* poll(2)'s events that are there; NULL: it never has to wait. */
 	unsigned (*poll)(struct torc__sim_file *file);
 };
 
@@ -382,6 +382,7 @@ int torc__sim_disk_unlink(struct torc__sim_file *directory, const char *path, in
 int torc__sim_disk_rename(struct torc__sim_file *from_directory, const char *from,
 			  struct torc__sim_file *to_directory, const char *to, unsigned flags);
 int torc__sim_disk_truncate(struct torc__sim_file *file, uint64_t len);
+int torc__sim_disk_sync(struct torc__sim_file *file);
 int torc__sim_disk_allocate(struct torc__sim_file *file, int mode, uint64_t offset, uint64_t len);
 void torc__sim_disk_done(void); /* free it all */
 
