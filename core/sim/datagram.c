@@ -268,7 +268,7 @@ static int autobind(struct datagram *s)
 {
 	if (s->bound)
 		return 0;
-	if (torc__sim_name_bind(&s->local, SOCK_DGRAM, false, &s->file) < 0)
+	if (torc__sim_name_bind(&s->local, SOCK_DGRAM, 0, &s->file) < 0)
 		return -EAGAIN;
 	s->bound = s->port_chosen = true;
 	return 0;
@@ -433,11 +433,6 @@ static int connect_udp(struct datagram *s, const struct torc__sim_address *addre
 }
 
 /* --- Unix --- */
-
-static bool is_taken(const struct torc__sim_address *path)
-{
-	return torc__sim_name_find(path, SOCK_DGRAM) || torc__sim_name_find(path, SOCK_STREAM);
-}
 
 static int find_unix(const struct torc__sim_address *address, struct datagram **ret)
 {
@@ -708,8 +703,9 @@ int torc__sim_datagram_bind(struct torc__sim_file *file, const struct torc__sim_
 	if (local.any.sa_family != s->domain)
 		return s->domain == AF_INET ? -EAFNOSUPPORT : -EINVAL;
 	if (s->bound)
-		return s->domain == AF_UNIX && is_taken(&local) ? -EADDRINUSE : -EINVAL;
-	r = torc__sim_name_bind(&local, SOCK_DGRAM, false, file);
+		return s->domain == AF_UNIX && torc__sim_name_is_taken(&local) ? -EADDRINUSE
+									       : -EINVAL;
+	r = torc__sim_name_bind(&local, SOCK_DGRAM, 0, file);
 	if (r < 0)
 		return r;
 	s->port_chosen = s->domain != AF_UNIX && !*port_of(&asked);
@@ -732,6 +728,24 @@ int torc__sim_datagram_name(struct torc__sim_file *file, bool local, struct torc
 	if (!local && !s->connected)
 		return -ENOTCONN;
 	*ret = local ? s->local : s->other ? s->other->local : s->peer;
+	return 0;
+}
+
+int torc__sim_datagram_getsockopt(struct torc__sim_file *file, int level, int name, void *ret,
+				  socklen_t *len)
+{
+	int value;
+
+	if (level != SOL_SOCKET || *len < sizeof(value))
+		return -ENOPROTOOPT;
+	switch (name) {
+	case SO_ERROR: value = -take_error(datagram_of(file)); break;
+	case SO_TYPE: value = SOCK_DGRAM; break;
+	case SO_ACCEPTCONN: value = 0; break;
+	default: return -ENOPROTOOPT;
+	}
+	memcpy(ret, &value, sizeof(value));
+	*len = sizeof(value);
 	return 0;
 }
 

@@ -202,7 +202,7 @@ static bool same_host(const struct torc__sim_address *a, const struct torc__sim_
 	return a->v4.sin_addr.s_addr == b->v4.sin_addr.s_addr;
 }
 
-static bool is_abstract(const struct torc__sim_address *a)
+bool torc__sim_is_abstract(const struct torc__sim_address *a)
 {
 	return is_unix(a) && !a->un.sun_path[0];
 }
@@ -210,7 +210,7 @@ static bool is_abstract(const struct torc__sim_address *a)
 /* A path ends at its zero byte, an abstract name at its length: what is behind it was zeroed. */
 static bool same_path(const struct torc__sim_address *a, const struct torc__sim_address *b)
 {
-	if (is_abstract(a))
+	if (torc__sim_is_abstract(a))
 		return a->len == b->len && !memcmp(&a->un, &b->un, sizeof(a->un));
 	return !strncmp(a->un.sun_path, b->un.sun_path, sizeof(a->un.sun_path) - 1);
 }
@@ -242,34 +242,79 @@ static void choose_port(struct torc__sim_address *address, int type)
 	while (find_bound(address, type));
 }
 
-static bool may_share(const struct torc__sim_name *first, int type,
-		      const struct torc__sim_address *address)
+/* With SO_REUSEADDR too only one of them listens. */
+static bool may_share(const struct torc__sim_name *a, bool a_listens,
+		      const struct torc__sim_name *b)
 {
-	for (const struct torc__sim_name *n = first; n; n = n->next)
-		if (n->type == type &&
-		    collide((struct torc__sim_address *)(uintptr_t)&n->address,
-			    (struct torc__sim_address *)(uintptr_t)address) &&
-		    !n->reuse_port)
+	if (a->reuse & b->reuse & TORC__SIM_REUSE_PORT)
+		return true;
+	return a->reuse & b->reuse & TORC__SIM_REUSE_ADDRESS && !(a_listens && b->listens);
+}
+
+static bool may_share_all(struct torc__sim_name *name, bool listens)
+{
+	for (struct torc__sim_name *n = torc__sim->names; n; n = n->next)
+		if (n != name && n->type == name->type && collide(&n->address, &name->address) &&
+		    !may_share(name, listens, n))
 			return false;
 	return true;
 }
 
-int torc__sim_name_bind(struct torc__sim_address *address, int type, bool reuse_port,
+static struct torc__sim_name *name_of(const struct torc__sim_file *file)
+{
+	struct torc__sim_name *n = torc__sim->names;
+
+	while (n && n->file != file)
+		n = n->next;
+	return n;
+}
+
+int torc__sim_name_bind(struct torc__sim_address *address, int type, unsigned reuse,
 			struct torc__sim_file *file)
 {
-	struct torc__sim_name *name, **end = &torc__sim->names;
+	struct torc__sim_name *name, **end = &torc__sim->names, asked;
 
 	if (!is_unix(address) && !*port_of(address))
 		choose_port(address, type);
-	name = find_bound(address, type);
-	if (name && (is_unix(address) || !reuse_port || !may_share(name, type, address)))
+	asked = (struct torc__sim_name){
+		.address = *address, .type = type, .reuse = reuse, .file = file
+	};
+	/* What listens does not share with one that may come to listen. */
+	if (is_unix(address) ? find_bound(address, type) != NULL : !may_share_all(&asked, true))
 		return -EADDRINUSE;
 	name = torc__sim_alloc(sizeof(*name));
-	*name = (struct torc__sim_name){ NULL, *address, type, reuse_port, file };
+	*name = asked;
 	while (*end)
 		end = &(*end)->next;
 	*end = name;
 	return 0;
+}
+
+int torc__sim_name_listen(struct torc__sim_file *file)
+{
+	struct torc__sim_name *name = name_of(file);
+
+	if (!name || name->listens)
+		return 0;
+	if (!is_unix(&name->address) && !may_share_all(name, true))
+		return -EADDRINUSE;
+	name->listens = true;
+	return 0;
+}
+
+void torc__sim_name_deafen(struct torc__sim_file *file)
+{
+	struct torc__sim_name *name = name_of(file);
+
+	if (name)
+		name->listens = false;
+}
+
+bool torc__sim_name_is_taken(const struct torc__sim_address *address)
+{
+	struct torc__sim_address wanted = *address;
+
+	return find_bound(&wanted, 0);
 }
 
 struct torc__sim_name *torc__sim_name_find(const struct torc__sim_address *address, int type)
@@ -277,10 +322,17 @@ struct torc__sim_name *torc__sim_name_find(const struct torc__sim_address *addre
 	struct torc__sim_address wanted = *address;
 	struct torc__sim_name *found[64];
 	size_t count = 0;
+	bool listens = false;
 
-	for (struct torc__sim_name *n = torc__sim->names; n && count < 64; n = n->next)
-		if (n->type == type && collide(&n->address, &wanted))
+	for (struct torc__sim_name *n = torc__sim->names; n && count < 64; n = n->next) {
+		if (n->type != type || !collide(&n->address, &wanted))
+			continue;
+		if (n->listens && !listens)
+			count = 0; /* those before it are not meant */
+		listens |= n->listens;
+		if (n->listens == listens)
 			found[count++] = n;
+	}
 	return count ? found[count > 1 ? torc__sim_draw(TORC__SIM_WORLD, count) : 0] : NULL;
 }
 
@@ -295,7 +347,8 @@ void torc__sim_name_release(struct torc__sim_file *file)
 		}
 		name->file = NULL;
 		if (is_unix(&name->address) &&
-		    !is_abstract(&name->address)) { /* its path stays, until it is unlinked */
+		    !torc__sim_is_abstract(
+			    &name->address)) { /* its path stays, until it is unlinked */
 			link = &name->next;
 			continue;
 		}

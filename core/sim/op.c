@@ -90,12 +90,10 @@ static bool is_at_once(const struct torc__sim_op *op)
 	return op->kind->at_once || (is_transfer(op) && op->sqe.msg_flags & MSG_DONTWAIT);
 }
 
-/* Where O_NONBLOCK or RWF_NOWAIT forbid to wait. */
+/* O_NONBLOCK is for the system calls: what can be polled is waited for. */
 static int or_again(const struct torc__sim_op *op, ssize_t r)
 {
-	bool never = op->file->flags & O_NONBLOCK || op->sqe.rw_flags & RWF_NOWAIT;
-
-	return r == TORC__SIM_WAIT && never ? -EAGAIN : (int)r;
+	return r == TORC__SIM_WAIT && op->sqe.rw_flags & RWF_NOWAIT ? -EAGAIN : (int)r;
 }
 
 static size_t cut(size_t len, size_t whole)
@@ -111,6 +109,8 @@ static int attempt_read(struct torc__sim_op *op)
 
 	if (!file->kind->read)
 		return -EBADF;
+	if (file->kind->is_socket && !op->claim.len)
+		return 0;
 	r = or_again(op,
 		     file->kind->read(file, op->claim.memory,
 				      cut(op->claim.len, file->kind->whole_read), op->sqe.off, 0));
@@ -132,7 +132,7 @@ static int attempt_write(struct torc__sim_op *op)
 
 static bool never_waits(const struct torc__sim_op *op)
 {
-	return op->sqe.msg_flags & MSG_DONTWAIT || op->file->flags & O_NONBLOCK;
+	return op->sqe.msg_flags & MSG_DONTWAIT;
 }
 
 /* A datagram, which is all or nothing. */
@@ -209,10 +209,7 @@ static int recv_selected(struct torc__sim_op *op)
 		op->flags = IORING_CQE_F_BUFFER | (unsigned)id << IORING_CQE_BUFFER_SHIFT;
 	else
 		torc__sim_buffer_untake(op->ring, id);
-	if (r == TORC__SIM_WAIT &&
-	    (op->sqe.msg_flags & MSG_DONTWAIT || op->file->flags & O_NONBLOCK))
-		return -EAGAIN;
-	return (int)r;
+	return r == TORC__SIM_WAIT && never_waits(op) ? -EAGAIN : (int)r;
 }
 
 static int attempt_recv(struct torc__sim_op *op)
@@ -241,16 +238,10 @@ static void prepare_accept(struct torc__sim_op *op)
 
 static int attempt_accept(struct torc__sim_op *op)
 {
-	int r;
-
 	if (!torc__sim_is_stream(op->file))
 		return op->file->kind->is_socket ? -EOPNOTSUPP : -ENOTSOCK;
-	r = torc__sim_stream_accept(op->file, pointer(op->sqe.addr), pointer(op->sqe.addr2),
-				    (int)op->sqe.accept_flags);
-	if (r == TORC__SIM_WAIT &&
-	    (op->file->flags & O_NONBLOCK || op->sqe.accept_flags & SOCK_NONBLOCK))
-		return op->file->flags & O_NONBLOCK ? -EAGAIN : r;
-	return r;
+	return torc__sim_stream_accept(op->file, pointer(op->sqe.addr), pointer(op->sqe.addr2),
+				       (int)op->sqe.accept_flags);
 }
 
 static int attempt_connect(struct torc__sim_op *op)
@@ -266,8 +257,7 @@ static int attempt_connect(struct torc__sim_op *op)
 		return r;
 	if (torc__sim_is_datagram(op->file))
 		return torc__sim_datagram_connect(op->file, &address);
-	r = torc__sim_stream_connect(op->file, &address, op->tried);
-	return r == TORC__SIM_WAIT && op->file->flags & O_NONBLOCK ? -EINPROGRESS : r;
+	return torc__sim_stream_connect(op->file, &address, op->tried);
 }
 
 /* The kernel copies the address when it takes the entry. */

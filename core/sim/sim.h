@@ -305,12 +305,19 @@ struct torc__sim_address {
 	socklen_t len;
 };
 
+/* Who may be bound to one address with another: when both have it. */
+enum torc__sim_reuse {
+	TORC__SIM_REUSE_ADDRESS = 1, /* SO_REUSEADDR: unless one listens */
+	TORC__SIM_REUSE_PORT = 2,    /* SO_REUSEPORT */
+};
+
 /* Who is bound where. */
 struct torc__sim_name {
 	struct torc__sim_name *next;
 	struct torc__sim_address address;
 	int type; /* SOCK_STREAM, SOCK_DGRAM */
-	bool reuse_port;
+	unsigned reuse;
+	bool listens;
 	struct torc__sim_file *file; /* NULL: a Unix path whose socket has gone */
 };
 
@@ -319,10 +326,16 @@ int torc__sim_address_read(const struct sockaddr *address, socklen_t len,
 void torc__sim_address_write(const struct torc__sim_address *address, struct sockaddr *ret,
 			     socklen_t *len);
 /* Bind a file: port 0 becomes a free one. 0, -EADDRINUSE. */
-int torc__sim_name_bind(struct torc__sim_address *address, int type, bool reuse_port,
+int torc__sim_name_bind(struct torc__sim_address *address, int type, unsigned reuse,
 			struct torc__sim_file *file);
+/* It listens, and not any more. 0, -EADDRINUSE. */
+int torc__sim_name_listen(struct torc__sim_file *file);
+void torc__sim_name_deafen(struct torc__sim_file *file);
 /* The name that a packet to `address` reaches: one of several with SO_REUSEPORT by the seed; NULL: none. */
 struct torc__sim_name *torc__sim_name_find(const struct torc__sim_address *address, int type);
+/* Is a Unix address bound to, by a socket of whichever type? */
+bool torc__sim_name_is_taken(const struct torc__sim_address *address);
+bool torc__sim_is_abstract(const struct torc__sim_address *address);
 void torc__sim_name_release(struct torc__sim_file *file);
 int torc__sim_name_unlink(const char *path);
 
@@ -359,6 +372,8 @@ int torc__sim_datagram_bind(struct torc__sim_file *file, const struct torc__sim_
 int torc__sim_datagram_connect(struct torc__sim_file *file,
 			       const struct torc__sim_address *address);
 int torc__sim_datagram_name(struct torc__sim_file *file, bool local, struct torc__sim_address *ret);
+int torc__sim_datagram_getsockopt(struct torc__sim_file *file, int level, int name, void *ret,
+				  socklen_t *len);
 /* One datagram; `to` may be NULL. The bytes are copied at once. */
 ssize_t torc__sim_datagram_send(struct torc__sim_file *file, const void *buf, size_t len,
 				const struct torc__sim_address *to);

@@ -3,7 +3,8 @@
  *
  * What one end sends travels as segments to the other, in order, and arrives after a while: data, then the end
  * (FIN), or a reset (RST). What has been sent and not been read yet, on its way or in the queue, is limited: the
- * sender waits. Over a Unix socket everything arrives at once.
+ * sender waits. Over a Unix socket everything arrives at once, and the ends stay CONNECTED: the peer's shutdown(2) and
+ * close(2) are seen in rx_end and tx_shut alone.
  *
  *	          connect               handshake                      reset, by either side
  *	FRESH ------------> CONNECTING -----------> CONNECTED ------------------------------> BROKEN
@@ -12,6 +13,7 @@
  *	  +--------> LISTENING
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <stdlib.h>
@@ -47,7 +49,10 @@ struct stream {
 	enum state state;
 	int domain;
 	struct torc__sim_address local, remote;
-	bool reuse_port, linger_zero;
+	bool linger_zero;
+	unsigned reuse; /* enum torc__sim_reuse */
+	bool bound;
+	bool orphaned; /* its listener has gone before it was accepted */
 
 	struct stream *peer; /* NULL: gone, or never there */
 	struct torc__sim_bytes rx;
@@ -55,9 +60,10 @@ struct stream {
 	size_t coming_len;
 	uint64_t arrival_ns; /* of the last one of them */
 	size_t window;       /* what may be sent to here and not be read */
-	bool rx_end;         /* a FIN has arrived */
+	bool rx_end;         /* a FIN has arrived, or Unix: the peer does not send any more */
 	bool rx_shut, tx_shut;
-	int error; /* to be told once */
+	bool refused; /* the last connect, and these two are of that */
+	int error;    /* to be told once */
 
 	struct torc__sim_event handshake;
 	unsigned tries;
@@ -82,7 +88,7 @@ static struct stream *create(int domain, int flags)
 {
 	struct stream *s = torc__sim_alloc(sizeof(*s));
 
-	torc__sim_file_init(&s->file, &stream_kind, flags & SOCK_NONBLOCK);
+	torc__sim_file_init(&s->file, &stream_kind, O_RDWR | (flags & SOCK_NONBLOCK));
 	s->domain = domain;
 	s->local.any.sa_family = s->remote.any.sa_family = (sa_family_t)domain;
 	s->local.len = domain == AF_INET    ? sizeof(struct sockaddr_in)
@@ -103,6 +109,12 @@ static bool is_tcp(const struct stream *s)
 	return s->domain != AF_UNIX;
 }
 
+/* Both ends have said goodbye, or it was reset: TCP_CLOSE, and nothing comes of it any more. */
+static bool is_over(const struct stream *s)
+{
+	return is_tcp(s) && (s->state == BROKEN || (s->rx_end && s->tx_shut));
+}
+
 /* --- what travels --- */
 
 static void break_end(struct stream *s, int error)
@@ -112,14 +124,30 @@ static void break_end(struct stream *s, int error)
 	torc__sim_changed(&s->file);
 }
 
+static void send_segment(struct stream *to, enum what what, const void *data, size_t len);
+
+/* Who wants to hear no more, and has said so to the peer by a FIN, answers by a reset. */
+static void receive(struct stream *s, const char *data, size_t len)
+{
+	if (!is_tcp(s) || !s->rx_shut || !s->tx_shut) {
+		torc__sim_bytes_put(&s->rx, data, len);
+		return;
+	}
+	if (s->peer)
+		send_segment(s->peer, RST, NULL, 0);
+	break_end(s, ECONNRESET);
+}
+
 static void arrive(struct stream *s, const struct segment *seg)
 {
+	if (s->state == BROKEN)
+		return;
 	switch (seg->what) {
-	case DATA: torc__sim_bytes_put(&s->rx, seg->data, seg->len); break;
+	case DATA: receive(s, seg->data, seg->len); break;
 	case FIN: s->rx_end = true; break;
 	case RST:
-		if (s->state == CONNECTED)
-			break_end(s, s->rx_end && is_tcp(s) ? EPIPE : ECONNRESET);
+		if (s->state == CONNECTED && !is_over(s))
+			break_end(s, s->rx_end ? EPIPE : ECONNRESET);
 		break;
 	}
 	torc__sim_changed(&s->file);
@@ -182,7 +210,7 @@ void torc__sim_stream_break(struct torc__sim_file *file)
 {
 	struct stream *s = of(file);
 
-	if (s->state != CONNECTED || !is_tcp(s))
+	if (s->state != CONNECTED || !is_tcp(s) || is_over(s))
 		return;
 	torc__sim_note("break", 0, 0, 0);
 	if (s->peer) {
@@ -211,11 +239,12 @@ static ssize_t nothing_to_read(struct stream *s)
 		return take_error(s);
 	if (s->rx_end || s->rx_shut || s->state == BROKEN)
 		return 0;
-	if (s->state == CONNECTED || (s->state == CONNECTING && is_tcp(s)))
+	if (s->state == CONNECTED || s->state == CONNECTING)
 		return TORC__SIM_WAIT;
-	return is_tcp(s) ? -ENOTCONN : -EINVAL;
+	return -ENOTCONN;
 }
 
+/* Of 0 bytes too it waits for some to be there. */
 static ssize_t stream_read(struct torc__sim_file *file, void *buf, size_t len, uint64_t offset,
 			   int flags)
 {
@@ -223,11 +252,14 @@ static ssize_t stream_read(struct torc__sim_file *file, void *buf, size_t len, u
 	size_t n;
 
 	(void)offset;
-	if (!len)
-		return 0;
+	if (s->state != CONNECTED && !is_tcp(s))
+		return -EINVAL;
 	if (!s->rx.len)
 		return nothing_to_read(s);
 	n = torc__sim_bytes_take(&s->rx, buf, len, flags & MSG_PEEK);
+	/* Unix looks for more then, and loses an error that it finds instead. */
+	if (!is_tcp(s) && flags & MSG_WAITALL && n < len)
+		s->error = 0;
 	if (s->peer)
 		torc__sim_changed(&s->peer->file); /* there is room again */
 	return (ssize_t)n;
@@ -244,13 +276,16 @@ static void send_pieces(struct stream *to, const char *p, size_t len)
 	}
 }
 
-/* The peer's end is gone: the answer to what is sent is a reset. */
-static ssize_t write_to_nobody(struct stream *s, size_t len)
+/* What forbids to send, or 0. */
+static int refuse_write(struct stream *s)
 {
-	if (!is_tcp(s))
-		return -EPIPE;
-	send_segment(s, RST, NULL, 0);
-	return (ssize_t)len;
+	if (!is_tcp(s) && s->state != CONNECTED)
+		return -ENOTCONN;
+	if (!is_tcp(s) && s->tx_shut)
+		return -EPIPE; /* and the error is for others */
+	if (s->error)
+		return take_error(s);
+	return s->tx_shut || s->state != CONNECTED ? -EPIPE : 0;
 }
 
 static ssize_t stream_write(struct torc__sim_file *file, const void *buf, size_t len,
@@ -258,18 +293,18 @@ static ssize_t stream_write(struct torc__sim_file *file, const void *buf, size_t
 {
 	struct stream *s = of(file);
 	size_t used;
+	int r;
 
 	(void)offset, (void)flags;
 	if (s->state == CONNECTING && is_tcp(s))
 		return TORC__SIM_WAIT;
-	if (s->error)
-		return take_error(s);
-	if (s->tx_shut || s->state == BROKEN)
-		return -EPIPE;
-	if (s->state != CONNECTED)
-		return is_tcp(s) ? -EPIPE : -ENOTCONN;
-	if (!s->peer)
-		return write_to_nobody(s, len);
+	r = refuse_write(s);
+	if (r < 0 || !len)
+		return r;
+	if (!s->peer) { /* its end is gone: the answer is a reset */
+		send_segment(s, RST, NULL, 0);
+		return (ssize_t)len;
+	}
 	used = s->peer->rx.len + s->peer->coming_len;
 	if (used >= s->peer->window)
 		return TORC__SIM_WAIT;
@@ -279,23 +314,56 @@ static ssize_t stream_write(struct torc__sim_file *file, const void *buf, size_t
 	return (ssize_t)len;
 }
 
-int torc__sim_stream_shutdown(struct torc__sim_file *file, int how)
-{
-	struct stream *s = of(file);
+static void drop_queue(struct stream *s);
 
-	if (how < SHUT_RD || how > SHUT_RDWR)
-		return -EINVAL;
-	if (s->state != CONNECTED)
-		return -ENOTCONN;
+static int shutdown_unix(struct stream *s, int how)
+{
+	if (how != SHUT_RD)
+		s->tx_shut = true;
+	if (how != SHUT_WR)
+		s->rx_shut = true;
+	if (s->peer) {
+		s->peer->rx_end |= how != SHUT_RD;
+		s->peer->tx_shut |= how != SHUT_WR;
+		torc__sim_changed(&s->peer->file);
+	}
+	return 0;
+}
+
+static int stop_listening(struct stream *s)
+{
+	drop_queue(s);
+	torc__sim_name_deafen(&s->file);
+	s->state = FRESH;
+	return 0;
+}
+
+static int shutdown_tcp(struct stream *s, int how)
+{
+	int r = s->state == CONNECTED && !is_over(s) ? 0 : -ENOTCONN;
+
+	if (s->state == LISTENING)
+		return how == SHUT_WR ? 0 : stop_listening(s);
 	if (how != SHUT_RD && !s->tx_shut) {
 		s->tx_shut = true;
-		if (s->peer)
+		if (s->peer && s->state == CONNECTED)
 			send_segment(s->peer, FIN, NULL, 0);
 	}
 	if (how != SHUT_WR)
 		s->rx_shut = true;
+	return r;
+}
+
+int torc__sim_stream_shutdown(struct torc__sim_file *file, int how)
+{
+	struct stream *s = of(file);
+	int r;
+
+	if (how < SHUT_RD || how > SHUT_RDWR)
+		return -EINVAL;
+	r = is_tcp(s) ? shutdown_tcp(s, how) : shutdown_unix(s, how);
 	torc__sim_changed(file);
-	return 0;
+	return r;
 }
 
 static bool has_room(const struct stream *s)
@@ -303,24 +371,34 @@ static bool has_room(const struct stream *s)
 	return !s->peer || s->peer->rx.len + s->peer->coming_len < s->peer->window;
 }
 
-static unsigned stream_poll(struct torc__sim_file *file)
+/* As of net/ipv4/tcp.c, tcp_poll, and net/unix/af_unix.c, unix_poll. */
+static unsigned events_of(const struct stream *s, bool no_rx, bool no_tx)
 {
-	struct stream *s = of(file);
 	unsigned events = 0;
 
-	if (s->state == LISTENING)
-		return s->queue ? POLLIN : 0;
-	if (s->state == FRESH)
-		return POLLOUT | POLLHUP;
-	if (s->rx.len || s->rx_end || s->rx_shut || s->state == BROKEN)
-		events |= POLLIN;
-	if (s->state == BROKEN || (s->state == CONNECTED && has_room(s)))
-		events |= POLLOUT;
-	if (s->error)
-		events |= POLLERR;
-	if (s->state == BROKEN || (s->rx_end && s->tx_shut))
+	if (no_rx)
+		events |= POLLIN | POLLRDNORM | POLLRDHUP;
+	if (s->rx.len || s->queue)
+		events |= POLLIN | POLLRDNORM;
+	if ((no_rx && no_tx) || s->state == FRESH || s->state == BROKEN)
 		events |= POLLHUP;
+	if (s->state == LISTENING || (s->state == CONNECTING && is_tcp(s)))
+		return events;
+	if ((no_tx && is_tcp(s)) || has_room(s))
+		events |= POLLOUT | POLLWRNORM | (is_tcp(s) ? 0 : POLLWRBAND);
 	return events;
+}
+
+static unsigned stream_poll(struct torc__sim_file *file)
+{
+	const struct stream *s = of(file);
+	bool no_rx = s->rx_end || s->rx_shut || s->state == BROKEN;
+	bool no_tx = s->tx_shut || s->state == BROKEN;
+	unsigned events = s->error ? POLLERR : 0;
+
+	if (s->state == LISTENING && is_tcp(s))
+		no_rx = no_tx = false;
+	return events | events_of(s, no_rx, no_tx);
 }
 
 /* --- the end --- */
@@ -338,26 +416,40 @@ static void leave_queue(struct stream *s)
 	s->listener = NULL;
 }
 
+static void part_unix(struct stream *s, struct stream *peer)
+{
+	peer->rx_end = peer->tx_shut = true;
+	if (s->rx.len || s->orphaned)
+		peer->error = ECONNRESET;
+}
+
+static void part_tcp(struct stream *s, struct stream *peer)
+{
+	if (is_over(s))
+		return;
+	if (s->linger_zero || s->orphaned || s->rx.len) {
+		send_segment(peer, RST, NULL, 0);
+		return;
+	}
+	if (!s->tx_shut)
+		send_segment(peer, FIN, NULL, 0);
+	/* What arrives when nobody is there is answered by a reset. */
+	if (s->coming_len)
+		send_segment(peer, RST, NULL, 0);
+}
+
 static void say_goodbye(struct stream *s)
 {
 	struct stream *peer = s->peer;
-	bool unread = s->rx.len || s->coming_len;
 
 	if (!peer)
 		return;
 	peer->peer = NULL;
 	s->peer = NULL;
-	if (s->linger_zero && is_tcp(s)) {
-		send_segment(peer, RST, NULL, 0);
-		return;
-	}
-	if (unread && (is_tcp(peer) ? s->rx.len != 0 : true))
-		send_segment(peer, RST, NULL, 0);
-	else if (!s->tx_shut || !is_tcp(peer))
-		send_segment(peer, FIN, NULL, 0);
-	/* What arrives when nobody is there is answered by a reset. */
-	if (unread && !s->rx.len && is_tcp(peer))
-		send_segment(peer, RST, NULL, 0);
+	if (is_tcp(s))
+		part_tcp(s, peer);
+	else
+		part_unix(s, peer);
 	torc__sim_changed(&peer->file);
 }
 
@@ -367,7 +459,7 @@ static void drop_queue(struct stream *s)
 		struct stream *pending = s->queue;
 
 		leave_queue(pending);
-		pending->linger_zero = true;
+		pending->orphaned = true;
 		torc__sim_file_drop(&pending->file);
 	}
 }
@@ -426,26 +518,48 @@ int torc__sim_stream_pair(int domain, int ret_fds[2], int flags)
 	return -EMFILE;
 }
 
+static int check_bind(const struct stream *s, const struct torc__sim_address *address)
+{
+	if (address->any.sa_family != s->domain)
+		return s->domain == AF_INET ? -EAFNOSUPPORT : -EINVAL;
+	if (s->state == FRESH && !s->bound)
+		return 0;
+	return !is_tcp(s) && torc__sim_name_is_taken(address) ? -EADDRINUSE : -EINVAL;
+}
+
+static int bind_to(struct stream *s, const struct torc__sim_address *address)
+{
+	struct torc__sim_address local = *address;
+	int r = torc__sim_name_bind(&local, SOCK_STREAM, s->reuse, &s->file);
+
+	if (r < 0)
+		return r;
+	s->local = local;
+	s->bound = true;
+	return 0;
+}
+
 int torc__sim_stream_bind(struct torc__sim_file *file, const struct torc__sim_address *address)
 {
 	struct stream *s = of(file);
-	int r;
+	int r = check_bind(s, address);
 
-	if (address->any.sa_family != s->domain)
-		return -EINVAL;
-	if (s->state != FRESH)
-		return -EINVAL;
-	s->local = *address;
-	r = torc__sim_name_bind(&s->local, SOCK_STREAM, s->reuse_port, file);
-	return r;
+	return r < 0 ? r : bind_to(s, address);
 }
 
 int torc__sim_stream_listen(struct torc__sim_file *file, int backlog)
 {
 	struct stream *s = of(file);
+	int r = 0;
 
 	if (s->state != FRESH && s->state != LISTENING)
 		return -EINVAL;
+	if (!s->bound)
+		r = is_tcp(s) ? bind_to(s, &s->local) : -EINVAL;
+	if (r == 0)
+		r = torc__sim_name_listen(file);
+	if (r < 0)
+		return r;
 	s->state = LISTENING;
 	s->backlog = backlog < 0 || backlog > 4096 ? 4096 : (size_t)backlog;
 	return 0;
@@ -457,7 +571,12 @@ static struct stream *listener_at(const struct torc__sim_address *address)
 
 	if (!name || !name->file || of(name->file)->state != LISTENING)
 		return NULL;
-	return of(name->file);
+	return of(name->file)->rx_shut ? NULL : of(name->file);
+}
+
+static bool is_full(const struct stream *listener)
+{
+	return listener->queued > listener->backlog;
 }
 
 static void enqueue(struct stream *listener, struct stream *client)
@@ -475,9 +594,12 @@ static void enqueue(struct stream *listener, struct stream *client)
 	torc__sim_changed(&client->file);
 }
 
+/* It can be tried again. Until then it is as if it had been connected. */
 static void refuse(struct stream *s, int error)
 {
 	s->state = FRESH;
+	if (is_tcp(s))
+		s->refused = s->rx_shut = s->tx_shut = true;
 	s->error = error;
 	torc__sim_changed(&s->file);
 }
@@ -489,7 +611,7 @@ static void run_handshake(struct torc__sim_event *event)
 
 	if (!listener)
 		refuse(s, ECONNREFUSED);
-	else if (listener->queued <= listener->backlog)
+	else if (!is_full(listener))
 		enqueue(listener, s);
 	else if (is_tcp(s) && ++s->tries == TRIES)
 		refuse(s, ETIMEDOUT);
@@ -498,37 +620,30 @@ static void run_handshake(struct torc__sim_event *event)
 			     run_handshake);
 }
 
-static int begin_connect(struct stream *s, const struct torc__sim_address *address)
+static int begin_tcp(struct stream *s, const struct torc__sim_address *address)
 {
+	struct torc__sim_address local = *address;
 	int r = 0;
 
 	if (address->any.sa_family != s->domain)
-		return is_tcp(s) ? -EAFNOSUPPORT : -EINVAL;
-	if (is_tcp(s) && !s->local.v4.sin_port) {
-		s->local = *address;
-		s->local.v4.sin_port = 0;
-		r = torc__sim_name_bind(&s->local, SOCK_STREAM, false, &s->file);
-	}
-	if (r)
+		return -EAFNOSUPPORT;
+	local.v4.sin_port = 0;
+	if (!s->bound)
+		r = bind_to(s, &local);
+	if (r < 0)
 		return r;
 	s->remote = *address;
+	if (s->refused)
+		s->refused = s->rx_shut = s->tx_shut = false;
 	s->tries = 0;
-	if (!is_tcp(s) && !listener_at(address))
-		return torc__sim_stream_probe(address);
 	s->state = CONNECTING;
-	if (is_tcp(s))
-		torc__sim_at(&s->handshake, torc__sim->now_ns + torc__sim_latency(HANDSHAKE_NS),
-			     run_handshake);
-	else
-		run_handshake(&s->handshake);
-	return s->state == CONNECTED ? 0 : TORC__SIM_WAIT;
+	torc__sim_at(&s->handshake, torc__sim->now_ns + torc__sim_latency(HANDSHAKE_NS),
+		     run_handshake);
+	return TORC__SIM_WAIT;
 }
 
-int torc__sim_stream_connect(struct torc__sim_file *file, const struct torc__sim_address *address,
-			     bool again)
+static int connect_tcp(struct stream *s, const struct torc__sim_address *address, bool again)
 {
-	struct stream *s = of(file);
-
 	switch (s->state) {
 	case CONNECTING: return again ? TORC__SIM_WAIT : -EALREADY;
 	case CONNECTED: return again ? 0 : -EISCONN;
@@ -536,9 +651,44 @@ int torc__sim_stream_connect(struct torc__sim_file *file, const struct torc__sim
 	case BROKEN: return again ? take_error(s) : -EISCONN;
 	default: break;
 	}
-	if (s->error)
-		return take_error(s);
-	return begin_connect(s, address);
+	return s->error ? take_error(s) : begin_tcp(s, address);
+}
+
+/* It looks for the listener before it looks at the socket. */
+static int begin_unix(struct stream *s, const struct torc__sim_address *address)
+{
+	int r;
+
+	if (address->any.sa_family != AF_UNIX || address->len <= sizeof(sa_family_t))
+		return -EINVAL;
+	r = torc__sim_stream_probe(address);
+	if (r < 0)
+		return r;
+	if (is_full(listener_at(address)) && s->file.flags & O_NONBLOCK)
+		return -EAGAIN;
+	if (s->state != FRESH)
+		return s->state == CONNECTED ? -EISCONN : -EINVAL;
+	s->remote = *address;
+	s->state = CONNECTING;
+	run_handshake(&s->handshake);
+	return s->state == CONNECTED ? 0 : TORC__SIM_WAIT;
+}
+
+static int connect_unix(struct stream *s, const struct torc__sim_address *address, bool again)
+{
+	if (again && s->state == CONNECTING)
+		return TORC__SIM_WAIT;
+	if (again && s->state == CONNECTED)
+		return 0;
+	return again && s->error ? take_error(s) : begin_unix(s, address);
+}
+
+int torc__sim_stream_connect(struct torc__sim_file *file, const struct torc__sim_address *address,
+			     bool again)
+{
+	struct stream *s = of(file);
+
+	return is_tcp(s) ? connect_tcp(s, address, again) : connect_unix(s, address, again);
 }
 
 int torc__sim_stream_accept(struct torc__sim_file *file, struct sockaddr *ret_peer, socklen_t *len,
@@ -549,20 +699,20 @@ int torc__sim_stream_accept(struct torc__sim_file *file, struct sockaddr *ret_pe
 	if (s->state != LISTENING)
 		return -EINVAL;
 	if (!taken)
-		return TORC__SIM_WAIT;
+		return s->rx_shut && !is_tcp(s) ? -EINVAL : TORC__SIM_WAIT;
 	leave_queue(taken);
-	taken->file.flags = flags & SOCK_NONBLOCK;
+	taken->file.flags |= flags & SOCK_NONBLOCK;
 	torc__sim_address_write(&taken->remote, ret_peer, len);
 	return torc__sim_fd_open(&taken->file);
 }
 
 int torc__sim_stream_probe(const struct torc__sim_address *address)
 {
-	const struct torc__sim_name *name = torc__sim_name_find(address, SOCK_STREAM);
-
-	if (!name)
-		return address->any.sa_family == AF_UNIX ? -ENOENT : -ECONNREFUSED;
-	return listener_at(address) ? 0 : -ECONNREFUSED;
+	if (listener_at(address))
+		return 0;
+	if (torc__sim_name_find(address, SOCK_STREAM) || torc__sim_is_abstract(address))
+		return -ECONNREFUSED;
+	return torc__sim_name_find(address, SOCK_DGRAM) ? -EPROTOTYPE : -ENOENT;
 }
 
 /* --- options --- */
@@ -577,6 +727,11 @@ static bool is_known(int level, int name)
 	return level == IPPROTO_TCP;
 }
 
+static void set_reuse(struct stream *s, unsigned what, int value)
+{
+	s->reuse = value ? s->reuse | what : s->reuse & ~what;
+}
+
 int torc__sim_stream_setsockopt(struct torc__sim_file *file, int level, int name, const void *value,
 				socklen_t len)
 {
@@ -587,7 +742,9 @@ int torc__sim_stream_setsockopt(struct torc__sim_file *file, int level, int name
 	if (level == IPPROTO_TCP && !is_tcp(s))
 		return -EOPNOTSUPP;
 	if (level == SOL_SOCKET && name == SO_REUSEPORT && len >= sizeof(int))
-		s->reuse_port = *(const int *)value;
+		set_reuse(s, TORC__SIM_REUSE_PORT, *(const int *)value);
+	if (level == SOL_SOCKET && name == SO_REUSEADDR && len >= sizeof(int))
+		set_reuse(s, TORC__SIM_REUSE_ADDRESS, *(const int *)value);
 	if (level == SOL_SOCKET && name == SO_LINGER && len >= sizeof(struct linger)) {
 		const struct linger *linger = value;
 
@@ -619,7 +776,7 @@ int torc__sim_stream_name(struct torc__sim_file *file, bool local, struct torc__
 {
 	struct stream *s = of(file);
 
-	if (!local && s->state != CONNECTED)
+	if (!local && (s->state != CONNECTED || is_over(s)))
 		return -ENOTCONN;
 	*ret = local ? s->local : s->remote;
 	return 0;

@@ -26,16 +26,36 @@ static int sys_error(const int errors[2])
 
 static const int no_descriptor[] = { -EMFILE, -ENFILE };
 
+/* What is left of a type without its flags, or -EINVAL. */
+static int type_of(int type)
+{
+	int kind = type & 15;
+
+	return type & ~(kind | SOCK_NONBLOCK | SOCK_CLOEXEC) ? -EINVAL : kind;
+}
+
+static bool is_protocol_of(int domain, int type, int protocol)
+{
+	bool stream = type_of(type) == SOCK_STREAM;
+
+	if (domain == AF_UNIX)
+		return !protocol || protocol == AF_UNIX;
+	return !protocol || protocol == (stream ? IPPROTO_TCP : IPPROTO_UDP);
+}
+
 static int sys_socket(int domain, int type, int protocol)
 {
 	int r = sys_error(no_descriptor);
 
-	(void)protocol;
 	if (r)
 		return r;
+	if (type_of(type) < 0)
+		return -EINVAL;
 	if (domain != AF_INET && domain != AF_INET6 && domain != AF_UNIX)
 		return -EAFNOSUPPORT;
-	switch (type & ~(SOCK_NONBLOCK | SOCK_CLOEXEC)) {
+	if (!is_protocol_of(domain, type, protocol))
+		return -EPROTONOSUPPORT;
+	switch (type_of(type)) {
 	case SOCK_STREAM: return torc__sim_stream_new(domain, type);
 	case SOCK_DGRAM: return torc__sim_datagram_new(domain, type);
 	default: return -ESOCKTNOSUPPORT;
@@ -49,9 +69,11 @@ static int sys_socketpair(int domain, int type, int protocol, int ret_fds[2])
 	(void)protocol;
 	if (r)
 		return r;
+	if (type_of(type) < 0)
+		return -EINVAL;
 	if (domain != AF_UNIX)
 		return -EOPNOTSUPP;
-	switch (type & ~(SOCK_NONBLOCK | SOCK_CLOEXEC)) {
+	switch (type_of(type)) {
 	case SOCK_STREAM: return torc__sim_stream_pair(domain, ret_fds, type);
 	case SOCK_DGRAM: return torc__sim_datagram_pair(domain, ret_fds, type);
 	default: return -ESOCKTNOSUPPORT;
@@ -103,7 +125,7 @@ static int sys_getsockopt(int fd, int level, int name, void *ret_value, socklen_
 		return r;
 	return torc__sim_is_stream(file)
 		       ? torc__sim_stream_getsockopt(file, level, name, ret_value, len)
-		       : -ENOPROTOOPT;
+		       : torc__sim_datagram_getsockopt(file, level, name, ret_value, len);
 }
 
 static int name_of(int fd, bool local, struct sockaddr *ret_address, socklen_t *len)
