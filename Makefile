@@ -125,7 +125,7 @@ BENCH_PROGRAMS := $(patsubst %,$(B)/bin/bench-%,$(subst _,-,$(RAW_BENCH)))
 TEST_OBJ := $(call objects,$(wildcard tests/support/*.c))
 UNIT_SRC := $(foreach l,$(LAYERS),$(wildcard tests/$(l)/*.c))
 STRESS_SRC := $(wildcard tests/stress/*.c)
-SIM_SRC := tests/sim/core.c tests/sim/serve.c
+SIM_SRC := tests/sim/core.c tests/sim/serve.c tests/sim/conform.c
 CROSS_SRC := $(wildcard tests/cross/*.c)
 FUZZ_SRC := $(wildcard tests/fuzz/*.c)
 
@@ -247,7 +247,8 @@ help:
 #?   test          build all, run the unit, simulated, stress and system tests and the checks
 #?   unit stress sim system check
 #?                 one part of `test`; check = layers, headers, exports, README example
-#?   sim           SEEDS random scenarios of each kind on the simulated kernel, and the seeds of past defects
+#?   sim           SEEDS random scenarios of each kind on the simulated kernel, and the seeds of past defects;
+#?                 and does that kernel do what Linux does?
 #?   soak          the stress tests again and again, for SOAK_SECONDS; also with SAN=thread
 #?   check-inline  the functions of core/gen.h that are in line, compiled in many ways by gcc and clang
 #?   check-layers  is each #include its own layer's or a lower one's?

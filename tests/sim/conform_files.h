@@ -1,0 +1,590 @@
+/*
+ * tests/sim/conform_files.h - scripts of pipes, eventfds, datagrams, files and directories.
+ */
+#ifndef TESTS_SIM_CONFORM_FILES_H
+#define TESTS_SIM_CONFORM_FILES_H
+
+#include <sys/eventfd.h>
+
+#include "tests/sim/conform.h"
+
+/* --- pipes --- */
+
+static void pipe_script(void)
+{
+	struct act *a;
+	int p[2];
+
+	if (!call_pipe(p, 0))
+		return;
+	say_state(p[0]);
+	say_state(p[1]);
+	do_write(p[1], 10, 0);
+	say_state(p[0]);
+	do_read(p[0], 4, -1);
+	do_read(p[0], 100, 0);
+	do_read(p[0], 100, 0); /* waits */
+	do_write(p[1], 6, -1);
+	do_read(p[0], 100, 0);
+	do_write(p[1], 7, 1000); /* offsets mean nothing */
+	do_read(p[0], 0, 0);
+	do_write(p[1], 0, 0);
+	a = do_read(p[0], 5, 0);
+	do_cancel(a);
+	do_poll(p[0], POLLIN);
+	do_read(p[0], 5, 0);
+	do_close(p[1]);
+	do_read(p[0], 5, 0);
+	say_state(p[0]);
+	do_poll(p[0], 0);
+}
+
+static void pipe_broken_script(void)
+{
+	int p[2];
+
+	if (!call_pipe(p, 0))
+		return;
+	do_write(p[1], 10, 0);
+	do_poll(p[1], 0);
+	do_close(p[0]);
+	say_state(p[1]);
+	do_write(p[1], 10, 0);
+	do_write(p[1], 0, 0);
+}
+
+static void pipe_full_script(void)
+{
+	struct act *a;
+	int p[2];
+
+	if (!call_pipe(p, 0))
+		return;
+	do_write(p[1], 65536, 0);
+	say_state(p[1]);
+	a = do_write(p[1], 10, 0); /* waits */
+	do_cancel(a);
+	do_write(p[1], 4096, 0); /* waits, in one piece */
+	do_read(p[0], 4095, 0);
+	say_state(p[1]);
+	do_read(p[0], 1, 0);
+	say_state(p[1]);
+	do_read(p[0], 65536, 0);
+	do_read(p[0], 65536, MSG_DONTWAIT);
+	do_write(p[1], 10, 0); /* a reader waits, or it is there */
+	do_write(p[1], 65536, 0);
+	do_close(p[0]);
+}
+
+static void pipe_nonblock_script(void)
+{
+	int p[2];
+
+	if (!call_pipe(p, O_NONBLOCK))
+		return;
+	do_read(p[0], 10, 0);
+	do_write(p[1], 65536, 0);
+	do_write(p[1], 10, 0);
+	say("write(2): %s", result(torc_sys_write(p[1], "12345678", 8)));
+	do_read(p[0], 10, 0);
+	do_poll(p[1], POLLOUT);
+	do_read(p[0], 65536, 0);
+	say("write(2): %s", result(torc_sys_write(p[1], "12345678", 8)));
+	say("write(2): %s", result(torc_sys_write(p[0], "12345678", 8)));
+	do_read(p[0], 65536, 0);
+	say("pipe: %s", result(torc_sys_pipe(p, O_APPEND)));
+}
+
+/* --- eventfds --- */
+
+static void eventfd_script(void)
+{
+	int fd = call_eventfd(3, 0);
+	struct act *a;
+
+	say_state(fd);
+	do_read(fd, 8, 0);
+	say_state(fd);
+	do_read(fd, 8, 0); /* waits */
+	do_add(fd, 5);
+	do_read(fd, 7, 0);
+	do_write(fd, 7, 0);
+	do_add(fd, UINT64_MAX);
+	do_add(fd, UINT64_MAX - 1);
+	say_state(fd);
+	do_add(fd, 0);
+	do_read(fd, 100, 0);
+	a = do_read(fd, 8, 0);
+	do_cancel(a);
+	do_add(fd, 0);
+	say_state(fd);
+	say("write(2): %s", result(torc_sys_write(fd, "12345678", 8)));
+	say("write(2): %s", result(torc_sys_write(fd, "12345678", 4)));
+	do_read(fd, 8, 0);
+	call_dup(fd, "other");
+	do_send(fd, 8, 0);
+}
+
+static void semaphore_script(void)
+{
+	int fd = call_eventfd(0, EFD_SEMAPHORE);
+
+	do_read(fd, 8, 0);
+	do_add(fd, 2);
+	do_read(fd, 8, 0);
+	do_read(fd, 8, 0);
+	do_add(fd, 2);
+	do_read(fd, 8, 0);
+	do_read(fd, 8, 0);
+	do_add(fd, 1);
+}
+
+static void eventfd_nonblock_script(void)
+{
+	int fd = call_eventfd(0, EFD_NONBLOCK);
+
+	do_read(fd, 8, 0);
+	do_add(fd, UINT64_MAX - 1);
+	do_add(fd, 1);
+	do_read(fd, 8, 0);
+	say("eventfd: %s", result(torc_sys_eventfd(0, 1 << 20)));
+}
+
+/* --- datagrams: what the ring's send and recv do with them --- */
+
+static void datagram_pair_script(void)
+{
+	int s[2];
+
+	if (!call_pair("a", "b", AF_UNIX, SOCK_DGRAM, s))
+		return;
+	say_state(s[0]);
+	do_send(s[0], 10, 0);
+	do_send(s[0], 0, 0);
+	do_send(s[0], 20, 0);
+	say_state(s[1]);
+	do_recv(s[1], 4, MSG_PEEK);
+	do_recv(s[1], 4, 0);
+	do_recv(s[1], 100, 0);
+	do_recv(s[1], 4, MSG_TRUNC);
+	do_recv(s[1], 4, MSG_DONTWAIT);
+	do_recv(s[1], 4, 0); /* waits */
+	do_write(s[0], 3, 0);
+	do_read(s[1], 8, 0); /* waits */
+	do_send(s[0], 3, 0);
+	do_recv_selected(s[1], 0, 0, true);
+	do_send(s[0], 5, 0);
+	do_send(s[0], 6, 0);
+	do_close(s[0]);
+	do_send(s[1], 1, 0);
+	do_send(s[1], 1, 0);
+	say_state(s[1]);
+}
+
+static void udp_script(void)
+{
+	struct address at = inet_address("127.0.0.1", 0), gone;
+	int a = call_socket("a", AF_INET, SOCK_DGRAM), b = call_socket("b", AF_INET, SOCK_DGRAM);
+
+	say_state(a);
+	do_send(a, 10, 0);
+	do_recv(a, 10, MSG_DONTWAIT);
+	call_bind(a, &at);
+	at = call_name(a, true);
+	call_bind(b, &at);
+	do_connect(b, &at);
+	call_name(b, false);
+	do_send(b, 10, 0);
+	do_recv(a, 100, 0);
+	gone = call_name(b, true);
+	do_connect(a, &gone);
+	do_send(a, 5, 0);
+	do_recv(b, 100, 0);
+	do_recv(b, 100, 0); /* waits */
+	do_send(a, 70000, 0);
+	do_send(a, 6, 0);
+	call_close(b);
+	do_poll(a, POLLOUT);
+	do_send(a, 5, 0);
+	do_poll(a, POLLIN); /* the refusal */
+	call_error(a);
+	do_send(a, 5, 0);
+	do_poll(a, 0);
+	do_recv(a, 5, 0);
+	call_getsockopt(a, SO_TYPE);
+	call_getsockopt(a, SO_ACCEPTCONN);
+	call_listen(a, 1);
+	do_accept(a, 0, false);
+	do_shutdown(a, SHUT_RDWR);
+}
+
+/* --- files --- */
+
+/* Paths from the root are meant from the directory. */
+static struct act *new_path_act(const char *path)
+{
+	struct act *a = new_act(0);
+	size_t len = strlen(path) + strlen(run.base) + 2;
+
+	a->memory = realloc(a->memory, len);
+	check(a->memory);
+	snprintf(a->memory, len, "%s%s", path[0] == '/' ? run.base : "", path);
+	return a;
+}
+
+static int do_open_at(int directory, const char *path, int flags, unsigned mode)
+{
+	struct act *a = new_path_act(path);
+
+	a->opens = true;
+	io_uring_prep_openat(begin_act(a), directory, a->memory, flags, mode);
+	step_act(a, "open %s:%s, flags %#x, mode %#o", name_of(directory), path, (unsigned)flags,
+		 mode);
+	return a->fd;
+}
+
+static int do_open(const char *path, int flags)
+{
+	return do_open_at(AT_FDCWD, path, flags, 0644);
+}
+
+static int do_open2(int directory, const char *path, uint64_t flags, uint64_t resolve)
+{
+	struct act *a = new_path_act(path);
+
+	a->opens = true;
+	a->how = (struct open_how){ .flags = flags, .resolve = resolve };
+	io_uring_prep_openat2(begin_act(a), directory, a->memory, &a->how);
+	step_act(a, "open %s:%s, flags %#llx, resolve %#llx", name_of(directory), path,
+		 (unsigned long long)flags, (unsigned long long)resolve);
+	return a->fd;
+}
+
+/* Of a directory neither the size nor the links are the same on all disks. */
+static void do_stat(int directory, const char *path, int flags)
+{
+	struct act *a = new_path_act(path);
+	const struct statx *x = &a->stat;
+
+	io_uring_prep_statx(begin_act(a), directory, a->memory, flags, STATX_BASIC_STATS, &a->stat);
+	step_act(a, "stat %s:%s, flags %#x", name_of(directory), path, (unsigned)flags);
+	if (a->res < 0)
+		return;
+	say("  mode %#o", x->stx_mode);
+	if (S_ISREG(x->stx_mode))
+		say("  size %llu, links %u", (unsigned long long)x->stx_size, x->stx_nlink);
+}
+
+static void do_mkdir(int directory, const char *path, unsigned mode)
+{
+	struct act *a = new_path_act(path);
+
+	io_uring_prep_mkdirat(begin_act(a), directory, a->memory, mode);
+	step_act(a, "mkdir %s:%s, mode %#o", name_of(directory), path, mode);
+}
+
+static void do_unlink(int directory, const char *path, int flags)
+{
+	struct act *a = new_path_act(path);
+
+	io_uring_prep_unlinkat(begin_act(a), directory, a->memory, flags);
+	step_act(a, "unlink %s:%s, flags %#x", name_of(directory), path, (unsigned)flags);
+}
+
+/* Both below one directory. */
+static void do_rename(int directory, const char *from, const char *to, unsigned flags)
+{
+	struct act *a = new_path_act(from);
+
+	io_uring_prep_renameat(begin_act(a), directory, a->memory, directory, to, flags);
+	step_act(a, "rename %s: %s to %s, flags %#x", name_of(directory), from, to, flags);
+}
+
+static void do_fsync(int fd, unsigned flags)
+{
+	struct act *a = new_act(0);
+
+	io_uring_prep_fsync(begin_act(a), fd, flags);
+	step_act(a, "fsync %s, flags %#x", name_of(fd), flags);
+}
+
+static void do_allocate(int fd, int mode, int64_t offset, int64_t len)
+{
+	struct act *a = new_act(0);
+
+	io_uring_prep_fallocate(begin_act(a), fd, mode, offset, len);
+	step_act(a, "fallocate %s, mode %#x, %lld + %lld", name_of(fd), (unsigned)mode,
+		 (long long)offset, (long long)len);
+}
+
+static int base_directory(void)
+{
+	return name(do_open("/", O_RDONLY | O_DIRECTORY), "base");
+}
+
+static void file_script(void)
+{
+	int fd = do_open("/file", O_RDWR | O_CREAT | O_EXCL), other;
+
+	do_open("/file", O_RDWR | O_CREAT | O_EXCL);
+	do_read(fd, 10, 0);
+	do_write(fd, 10, 0);
+	do_write(fd, 10, 20); /* a hole */
+	do_stat(AT_FDCWD, "/file", 0);
+	do_read(fd, 100, 0);
+	do_read(fd, 100, 25);
+	do_read(fd, 100, 30);
+	do_read(fd, 100, 1000);
+	do_read(fd, 4, -1);
+	do_read(fd, 4, -1);
+	do_write(fd, 4, -1);
+	do_read(fd, 100, -1);
+	do_read(fd, 100, -1);
+	do_read(fd, 0, 0);
+	do_write(fd, 0, 500);
+	do_read(fd, 10, -2);
+	do_read(fd, 10, INT64_MAX);
+	do_read(fd, 10, INT64_MAX - 10);
+	do_write(fd, 10, INT64_MAX);
+	do_write(fd, 10, -2);
+	other = call_dup(fd, "other"); /* shares the offset */
+	do_write(other, 3, -1);
+	do_write(fd, 3, -1);
+	do_stat(fd, "", AT_EMPTY_PATH);
+	say_state(fd);
+	do_fsync(fd, 0);
+	do_fsync(fd, IORING_FSYNC_DATASYNC);
+	other = do_open("/file", O_WRONLY | O_APPEND);
+	do_read(other, 10, 0);
+	do_write(other, 5, 0);
+	do_write(other, 5, -1);
+	do_write(fd, 2, -1);
+	do_stat(AT_FDCWD, "/file", 0);
+	other = do_open("/file", O_RDONLY);
+	do_write(other, 5, 0);
+	do_read(other, 1000, 0);
+	do_allocate(other, 0, 0, 10);
+	do_open("/file", O_WRONLY | O_TRUNC);
+	do_stat(AT_FDCWD, "/file", 0);
+	do_read(other, 1000, 0);
+	do_read(other, 1000, -1);
+	do_send(fd, 1, 0);
+	do_accept(fd, 0, false);
+	do_unlink(AT_FDCWD, "/file", 0);
+	do_stat(AT_FDCWD, "/file", 0);
+	do_stat(fd, "", AT_EMPTY_PATH);
+	do_write(fd, 5, 0);
+	do_read(other, 10, 0);
+	do_poll(fd, POLLIN);
+	do_poll(fd, 0);
+}
+
+static void allocate_script(void)
+{
+	int fd = do_open("/file", O_RDWR | O_CREAT), p[2];
+
+	do_allocate(fd, 0, 0, 100);
+	do_stat(fd, "", AT_EMPTY_PATH);
+	do_allocate(fd, FALLOC_FL_KEEP_SIZE, 0, 1000);
+	do_stat(fd, "", AT_EMPTY_PATH);
+	do_allocate(fd, 0, 50, 100);
+	do_read(fd, 1000, 0);
+	do_allocate(fd, 0, 0, 0);
+	do_allocate(fd, 0, -1, 10);
+	do_allocate(fd, 0, 10, -1);
+	do_allocate(fd, 0, INT64_MAX, 10);
+	do_allocate(fd, 1 << 20, 0, 10);
+	do_fsync(fd, 0);
+	do_unlink(AT_FDCWD, "/file", 0);
+	if (!call_pipe(p, 0))
+		return;
+	do_allocate(p[1], 0, 0, 10);
+	do_fsync(p[1], 0);
+	do_fsync(-1, 0);
+	do_allocate(-1, 0, 0, 10);
+	do_stat(p[1], "", AT_EMPTY_PATH);
+	if (!call_pair("a", "b", AF_UNIX, SOCK_STREAM, p))
+		return;
+	do_allocate(p[1], 0, 0, 10);
+	do_fsync(p[1], 0);
+	do_stat(p[1], "", AT_EMPTY_PATH);
+	fd = call_eventfd(0, 0);
+	do_fsync(fd, 0);
+	do_allocate(fd, 0, 0, 10);
+}
+
+static void directory_script(void)
+{
+	int base = base_directory(), d, fd;
+
+	do_mkdir(base, "d", 0755);
+	do_mkdir(base, "d", 0755);
+	do_mkdir(base, "d/", 0755);
+	do_mkdir(base, "missing/d", 0755);
+	do_mkdir(base, "d/e/", 0700);
+	do_mkdir(base, ".", 0700);
+	do_mkdir(base, "d/..", 0700);
+	do_mkdir(base, "", 0700);
+	do_stat(base, "d/e", 0);
+	d = do_open_at(base, "d", O_RDONLY | O_DIRECTORY, 0);
+	fd = do_open_at(d, "f", O_RDWR | O_CREAT, 0777);
+	do_stat(base, "d/f", 0);
+	do_stat(base, "d/f/", 0);
+	do_stat(base, "d/f/g", 0);
+	do_stat(base, "d/./e/../f", 0);
+	do_stat(base, "", 0);
+	do_stat(base, "d/f", 1 << 20);
+	do_stat(base, "d/f", AT_SYMLINK_NOFOLLOW);
+	do_stat(fd, "x", 0);
+	do_stat(-5, "x", 0);
+	do_stat(-5, "/d", 0);
+	do_mkdir(fd, "x", 0755);
+	do_open_at(base, "d/f/", O_RDONLY, 0);
+	do_open_at(base, "d/f", O_RDONLY | O_DIRECTORY, 0);
+	do_open_at(base, "d", O_RDWR, 0);
+	do_open_at(base, "d", O_RDONLY | O_CREAT, 0644);
+	do_open_at(base, "d/new/", O_RDWR | O_CREAT, 0644);
+	do_open_at(base, "d/new", O_RDWR | O_CREAT | O_DIRECTORY, 0644);
+	do_open_at(base, "missing", O_RDONLY, 0);
+	do_open_at(base, "missing/x", O_RDWR | O_CREAT, 0644);
+	do_open_at(base, "d/f/x", O_RDWR | O_CREAT, 0644);
+	do_open_at(base, "", O_RDONLY, 0);
+	do_open_at(base, "d", O_RDONLY | O_TRUNC, 0);
+	do_open_at(fd, "x", O_RDONLY, 0);
+	do_open_at(-5, "x", O_RDONLY, 0);
+	do_read(d, 10, 0);
+	do_write(d, 10, 0);
+	do_fsync(d, 0);
+	do_allocate(d, 0, 0, 10);
+	say_state(d);
+	do_unlink(base, "d", 0);
+	do_unlink(base, "d", AT_REMOVEDIR);
+	do_unlink(base, "d/f", AT_REMOVEDIR);
+	do_unlink(base, "d/f/", 0);
+	do_unlink(base, "d/f", 0);
+	do_unlink(base, "d/f", 0);
+	do_unlink(base, "d/.", AT_REMOVEDIR);
+	do_unlink(base, "d/..", AT_REMOVEDIR);
+	do_unlink(base, "d/.", 0);
+	do_unlink(base, "missing", AT_REMOVEDIR);
+	do_unlink(base, "d/e", AT_REMOVEDIR);
+	do_unlink(base, "d", 1);
+	do_unlink(base, "d/", AT_REMOVEDIR);
+	do_open_at(d, "new", O_RDWR | O_CREAT, 0644); /* it is gone, and open */
+	do_mkdir(d, "new", 0755);
+	do_stat(d, ".", 0);
+	do_stat(d, "..", 0);
+	do_open_at(base, "d", O_RDONLY, 0);
+}
+
+static void rename_script(void)
+{
+	int base = base_directory(), fd = do_open_at(base, "a", O_RDWR | O_CREAT, 0644);
+
+	do_write(fd, 10, 0);
+	do_mkdir(base, "d", 0755);
+	do_mkdir(base, "e", 0755);
+	do_mkdir(base, "d/sub", 0755);
+	do_rename(base, "a", "b", 0);
+	do_rename(base, "a", "b", 0);
+	do_stat(base, "b", 0);
+	do_rename(base, "b", "b", 0);
+	do_rename(base, "b", "d", 0);
+	do_rename(base, "d", "b", 0);
+	do_rename(base, "b", "d/b", RENAME_NOREPLACE);
+	do_open_at(base, "c", O_RDWR | O_CREAT, 0600);
+	do_rename(base, "c", "d/b", RENAME_NOREPLACE);
+	do_rename(base, "c", "d/b", 0);
+	do_stat(base, "d/b", 0);
+	do_read(fd, 100, 0);
+	do_stat(fd, "", AT_EMPTY_PATH);
+	do_rename(base, "d", "e", 0);
+	do_rename(base, "e", "d", 0);
+	do_rename(base, "d", "e", 0);
+	do_rename(base, "d", "d/sub/x", 0);
+	do_rename(base, "d/sub", "d", 0);
+	do_rename(base, "d/b", "x/", 0);
+	do_rename(base, "d/b", "missing/x", 0);
+	do_rename(base, "d/b/x", "y", 0);
+	do_rename(base, ".", "y", 0);
+	do_rename(base, "d", "..", 0);
+	do_rename(base, "d", "y/", 0);
+	do_rename(base, "y", "z", 1 << 10);
+	do_rename(-5, "y", "z", 0);
+	do_unlink(base, "y/b", 0);
+	do_unlink(base, "y/sub", AT_REMOVEDIR);
+	do_unlink(base, "y", AT_REMOVEDIR);
+	do_unlink(base, "d/b", 0);
+	do_unlink(base, "d/sub", AT_REMOVEDIR);
+	do_unlink(base, "d", AT_REMOVEDIR);
+	do_unlink(base, "e/b", 0);
+	do_unlink(base, "e/sub", AT_REMOVEDIR);
+	do_unlink(base, "e", AT_REMOVEDIR);
+}
+
+static void open2_script(void)
+{
+	int base = base_directory(), d;
+
+	do_mkdir(base, "d", 0755);
+	do_mkdir(base, "d/e", 0755);
+	d = do_open2(base, "d", O_RDONLY | O_DIRECTORY, 0);
+	do_open2(d, "e", O_RDONLY, RESOLVE_BENEATH);
+	do_open2(d, "e/..", O_RDONLY, RESOLVE_BENEATH);
+	do_open2(d, "..", O_RDONLY, RESOLVE_BENEATH);
+	do_open2(d, "e/../..", O_RDONLY, RESOLVE_BENEATH);
+	do_open2(d, "/d", O_RDONLY, RESOLVE_BENEATH);
+	do_open2(d, "..", O_RDONLY, RESOLVE_IN_ROOT);
+	do_open2(d, "../e", O_RDONLY, RESOLVE_IN_ROOT);
+	do_open2(d, "e", O_RDONLY, RESOLVE_NO_SYMLINKS);
+	do_open2(d, "e", O_RDONLY, RESOLVE_BENEATH | RESOLVE_IN_ROOT);
+	do_open2(d, "e", O_RDONLY, 1 << 20);
+	do_open2(d, "e", O_RDONLY | (1ull << 40), 0);
+	do_open2(d, "x", O_RDONLY, RESOLVE_BENEATH);
+	do_open2(d, "e", O_PATH, 0);
+	do_open2(d, "x", O_RDWR | O_CREAT, 0);
+	do_stat(d, "x", 0);
+	d = do_open2(d, "e", O_PATH | O_DIRECTORY, 0);
+	do_read(d, 1, 0);
+	do_fsync(d, 0);
+	do_poll(d, POLLIN);
+	do_stat(d, "", AT_EMPTY_PATH);
+	do_unlink(base, "d/x", 0);
+	do_unlink(base, "d/e", AT_REMOVEDIR);
+	do_unlink(base, "d", AT_REMOVEDIR);
+}
+
+static void path_call(const char *call, const char *path, int r)
+{
+	say("%s %s: %s", call, path_text(path), result(r));
+}
+
+static void file_calls_script(void)
+{
+	char file[160], other[160];
+	int fd;
+
+	snprintf(file, sizeof(file), "%s/file", run.base);
+	snprintf(other, sizeof(other), "%s/other", run.base);
+	path_call("mkdir", file, torc_sys_mkdir(file, 0750));
+	path_call("mkdir", file, torc_sys_mkdir(file, 0750));
+	path_call("unlink", file, torc_sys_unlink(file));
+	path_call("rename", file, torc_sys_rename(file, other));
+	path_call("rename", file, torc_sys_rename(file, other));
+	path_call("rmdir", file, torc_sys_rmdir(file));
+	path_call("rmdir", other, torc_sys_rmdir(other));
+	fd = torc_sys_open(file, O_RDONLY, 0);
+	path_call("open", file, fd);
+	fd = name(torc_sys_open(file, O_WRONLY | O_CREAT | O_APPEND, 0666), "file");
+	say("write(2): %s", result(torc_sys_write(fd, "hello", 5)));
+	say("write(2): %s", result(torc_sys_write(fd, "hello", 5)));
+	do_stat(fd, "", AT_EMPTY_PATH);
+	do_read(fd, 10, 0);
+	path_call("rmdir", file, torc_sys_rmdir(file));
+	path_call("unlink", file, torc_sys_unlink(file));
+	path_call("unlink", file, torc_sys_unlink(file));
+	call_bind(fd, &(struct address){ .len = 16 });
+	call_name(fd, true);
+}
+
+#endif
