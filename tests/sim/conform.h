@@ -739,6 +739,7 @@ static void call_close(int fd)
 	snprintf(text, sizeof(text), "%s", name_of(fd));
 	unname(fd);
 	say("close(2) %s: %s", text, result(torc_sys_close(fd)));
+	settle(); /* the peer may hear of it */
 }
 
 /* What poll(2) would say at once: an operation that is cancelled when it has to wait. */
