@@ -238,7 +238,7 @@ static int sleep_for_hours(void *arg)
 	return 0;
 }
 
-Test(sim, hours_pass_in_no_time, .timeout = 10)
+Test(sim, hours_pass_in_no_time)
 {
 	cr_assert_eq(simulate(NULL, 1, sleep_for_hours, NULL, NULL), 0);
 }
