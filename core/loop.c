@@ -500,7 +500,6 @@ void torc__loop_close(struct torc__loop *loop)
 	loop->ring.kernel->close(&loop->ring);
 	torc_sys_close(loop->wake_fd);
 	torc__free(loop->wakes);
-	torc__remotes_done(loop);
 	torc__timers_done(&loop->timers);
 	torc__stacks_done(&loop->stacks);
 	torc__overflow_thread_end(loop->alt_stack);

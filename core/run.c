@@ -417,8 +417,10 @@ static void print_stats(const struct torc__runtime *rt)
 
 static void free_loops(struct torc__runtime *rt)
 {
-	for (int i = 0; rt->loops && i < rt->loop_count; i++)
+	for (int i = 0; rt->loops && i < rt->loop_count && rt->loops[i]; i++) {
+		torc__remotes_done(rt->loops[i]); /* deliver_rest has added some */
 		free(rt->loops[i]);
+	}
 	torc__free(rt->loops);
 }
 
