@@ -802,17 +802,6 @@ int torc__sim_disk_rename(struct torc__sim_file *from_directory, const char *fro
 
 /* --- sizes --- */
 
-int torc__sim_disk_truncate(struct torc__sim_file *file, uint64_t len)
-{
-	if (len > INT64_MAX)
-		return -EINVAL;
-	if (file->flags & O_PATH)
-		return -EBADF;
-	if (file->kind != &disk_kind || !can_write(file))
-		return -EINVAL;
-	return resize(node_of(file), len);
-}
-
 int torc__sim_disk_sync(struct torc__sim_file *file)
 {
 	if (file->flags & O_PATH)

@@ -29,8 +29,7 @@ const char *torc_sim_chaos_name(enum torc_sim_chaos kind)
 
 /* --- random numbers --- */
 
-/* SplitMix64 (Steele, Lea, Flood 2014): any state is a good one. */
-static uint64_t next_random(uint64_t *state)
+uint64_t torc__sim_next_random(uint64_t *state)
 {
 	uint64_t z = *state += 0x9e3779b97f4a7c15u;
 
@@ -41,7 +40,7 @@ static uint64_t next_random(uint64_t *state)
 
 uint64_t torc__sim_draw(unsigned stream, uint64_t below)
 {
-	uint64_t value = next_random(&torc__sim->random[stream]);
+	uint64_t value = torc__sim_next_random(&torc__sim->random[stream]);
 
 	return (uint64_t)((unsigned __int128)value * below >> 64);
 }
@@ -201,7 +200,7 @@ void torc__sim_run_due(void)
 
 /* --- the trace --- */
 
-void torc__sim_flush(void)
+static void flush(void)
 {
 	struct torc__sim *sim = torc__sim;
 	size_t done = 0;
@@ -224,16 +223,16 @@ static void mix(uint64_t *hash, uint64_t value)
 
 static void write_line(struct torc__sim *sim, const char *verb, int64_t a, int64_t b, int64_t c)
 {
-	int loop = sim->active ? torc__loop() ? torc__loop()->index : -1 : -1;
+	const struct torc__loop *loop = torc__loop();
 	int n;
 
 	if (sizeof(sim->trace) - sim->trace_len < 160)
-		torc__sim_flush();
+		flush();
 	n = snprintf(sim->trace + sim->trace_len, sizeof(sim->trace) - sim->trace_len,
 		     "%llu.%09llu loop %d %s %lld %lld %lld\n",
 		     (unsigned long long)(sim->now_ns / 1000000000u),
-		     (unsigned long long)(sim->now_ns % 1000000000u), loop, verb, (long long)a,
-		     (long long)b, (long long)c);
+		     (unsigned long long)(sim->now_ns % 1000000000u), loop ? loop->index : -1, verb,
+		     (long long)a, (long long)b, (long long)c);
 	if (n > 0)
 		sim->trace_len += (size_t)n;
 }
@@ -257,7 +256,7 @@ void torc__sim_fail(const char *what, const char *detail)
 	struct torc__sim *sim = torc__sim;
 
 	torc__sim_note("failed", 0, 0, 0);
-	torc__sim_flush();
+	flush();
 	fprintf(stderr, "torc: simulator: %s%s%s (seed %llu, event %llu, after %llu ns)\n", what,
 		detail ? ": " : "", detail ? detail : "", (unsigned long long)sim->options.seed,
 		(unsigned long long)sim->report.events, (unsigned long long)sim->now_ns);
@@ -283,7 +282,7 @@ static void finish(struct torc_sim *seam)
 	if (torc__memory_blocks)
 		torc__sim_fail("memory of the library was never freed", NULL);
 	torc__sim_note("end", (int64_t)sim->report.operations, 0, 0);
-	torc__sim_flush();
+	flush();
 	torc__sim = NULL;
 }
 
@@ -302,7 +301,7 @@ int torc_sim_new(const struct torc_sim_options *options, struct torc_sim **ret_s
 		sim->options = *options;
 	state = sim->options.seed;
 	for (int i = 0; i < TORC__SIM_STREAMS; i++)
-		sim->random[i] = next_random(&state);
+		sim->random[i] = torc__sim_next_random(&state);
 	sim->report.trace_hash = 0x746f7263u;
 	sim->now_ns = TORC_SECONDS(1);
 	sim->next_port = 32768;

@@ -315,9 +315,7 @@ static void sleep_until(struct torc__sim_ring *ring, unsigned wait_count, uint64
 	ring->until_ns = timeout_ns > TORC_NEVER - now ? TORC_NEVER : now + timeout_ns;
 	ring->few_ns = now + FEW_NS;
 	torc__sim_note("sleep", wait_count, (int64_t)timeout_ns, 0);
-	do
-		give_way(ring);
-	while (!can_run(ring));
+	give_way(ring); /* until it can run */
 	ring->asleep = false;
 }
 

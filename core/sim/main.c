@@ -64,11 +64,7 @@ struct runner {
 
 static uint64_t draw(uint64_t *state, uint64_t below)
 {
-	uint64_t z = *state += 0x9e3779b97f4a7c15u;
-
-	z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
-	z = (z ^ z >> 27) * 0x94d049bb133111ebu;
-	return (z ^ z >> 31) % below;
+	return torc__sim_next_random(state) % below;
 }
 
 /* How often at the most, where one in a million is never noticed and every time leaves nothing standing. */

@@ -35,15 +35,13 @@
 #include <limits.h>
 #include <stdbool.h>
 #include <stdint.h>
-#include <sys/socket.h>
-#include <sys/un.h>
-#include <netinet/in.h>
 
 #include <torc/core/sim.h>
 
 #include "core/internal/container.h"
 #include "core/internal/loop.h"
 #include "core/internal/sim.h"
+#include "core/internal/sockaddr.h"
 
 struct torc__sim_file;
 struct torc__sim_op;
@@ -125,6 +123,9 @@ struct torc__sim {
 /* The one that runs. */
 extern struct torc__sim *torc__sim;
 
+/* SplitMix64 (Steele, Lea, Flood 2014): any state is a good one. */
+uint64_t torc__sim_next_random(uint64_t *state);
+
 uint64_t torc__sim_draw(unsigned stream, uint64_t below);
 
 /* Is this the time for a piece of chaos of that kind? */
@@ -152,7 +153,6 @@ void torc__sim_run_due(void);
 
 /* One line of the trace: verb is a literal. Numbers only, none that depends on an address. */
 void torc__sim_note(const char *verb, int64_t a, int64_t b, int64_t c);
-void torc__sim_flush(void);
 
 /* The run has failed: say why on standard error, with the seed, and abort. */
 _Noreturn void torc__sim_fail(const char *what, const char *detail);
@@ -295,16 +295,6 @@ void torc__sim_files_end(void);
 
 /* --- addresses: file.c --- */
 
-struct torc__sim_address {
-	union {
-		struct sockaddr any;
-		struct sockaddr_in v4;
-		struct sockaddr_in6 v6;
-		struct sockaddr_un un;
-	};
-	socklen_t len;
-};
-
 /* Who may be bound to one address with another: when both have it. */
 enum torc__sim_reuse {
 	TORC__SIM_REUSE_ADDRESS = 1, /* SO_REUSEADDR: unless one listens */
@@ -314,7 +304,7 @@ enum torc__sim_reuse {
 /* Who is bound where. */
 struct torc__sim_name {
 	struct torc__sim_name *next;
-	struct torc__sim_address address;
+	struct torc__address address;
 	int type; /* SOCK_STREAM, SOCK_DGRAM */
 	unsigned reuse;
 	bool listens;
@@ -322,20 +312,20 @@ struct torc__sim_name {
 };
 
 int torc__sim_address_read(const struct sockaddr *address, socklen_t len,
-			   struct torc__sim_address *ret);
-void torc__sim_address_write(const struct torc__sim_address *address, struct sockaddr *ret,
+			   struct torc__address *ret);
+void torc__sim_address_write(const struct torc__address *address, struct sockaddr *ret,
 			     socklen_t *len);
 /* Bind a file: port 0 becomes a free one. 0, -EADDRINUSE. */
-int torc__sim_name_bind(struct torc__sim_address *address, int type, unsigned reuse,
+int torc__sim_name_bind(struct torc__address *address, int type, unsigned reuse,
 			struct torc__sim_file *file);
 /* It listens, and not any more. 0, -EADDRINUSE. */
 int torc__sim_name_listen(struct torc__sim_file *file);
 void torc__sim_name_deafen(struct torc__sim_file *file);
 /* The name that a packet to `address` reaches: one of several with SO_REUSEPORT by the seed; NULL: none. */
-struct torc__sim_name *torc__sim_name_find(const struct torc__sim_address *address, int type);
+struct torc__sim_name *torc__sim_name_find(const struct torc__address *address, int type);
 /* Is a Unix address bound to, by a socket of whichever type? */
-bool torc__sim_name_is_taken(const struct torc__sim_address *address);
-bool torc__sim_is_abstract(const struct torc__sim_address *address);
+bool torc__sim_name_is_taken(const struct torc__address *address);
+bool torc__sim_is_abstract(const struct torc__address *address);
 void torc__sim_name_release(struct torc__sim_file *file);
 int torc__sim_name_unlink(const char *path);
 
@@ -344,10 +334,10 @@ int torc__sim_name_unlink(const char *path);
 int torc__sim_stream_new(int domain, int type);
 int torc__sim_stream_pair(int domain, int ret_fds[2], int flags);
 bool torc__sim_is_stream(const struct torc__sim_file *file);
-int torc__sim_stream_bind(struct torc__sim_file *file, const struct torc__sim_address *address);
+int torc__sim_stream_bind(struct torc__sim_file *file, const struct torc__address *address);
 int torc__sim_stream_listen(struct torc__sim_file *file, int backlog);
 /* An attempt of connect, `again` when it is not the first of its operation: TORC__SIM_WAIT until it is decided. */
-int torc__sim_stream_connect(struct torc__sim_file *file, const struct torc__sim_address *address,
+int torc__sim_stream_connect(struct torc__sim_file *file, const struct torc__address *address,
 			     bool again);
 /* The connection breaks, if there is one and it can. */
 void torc__sim_stream_break(struct torc__sim_file *file);
@@ -360,26 +350,25 @@ int torc__sim_stream_setsockopt(struct torc__sim_file *file, int level, int name
 int torc__sim_stream_getsockopt(struct torc__sim_file *file, int level, int name, void *ret,
 				socklen_t *len);
 /* local: getsockname, else getpeername */
-int torc__sim_stream_name(struct torc__sim_file *file, bool local, struct torc__sim_address *ret);
-int torc__sim_stream_probe(const struct torc__sim_address *address);
+int torc__sim_stream_name(struct torc__sim_file *file, bool local, struct torc__address *ret);
+int torc__sim_stream_probe(const struct torc__address *address);
 
 /* --- datagram.c --- */
 
 int torc__sim_datagram_new(int domain, int type);
 int torc__sim_datagram_pair(int domain, int ret_fds[2], int flags);
 bool torc__sim_is_datagram(const struct torc__sim_file *file);
-int torc__sim_datagram_bind(struct torc__sim_file *file, const struct torc__sim_address *address);
-int torc__sim_datagram_connect(struct torc__sim_file *file,
-			       const struct torc__sim_address *address);
-int torc__sim_datagram_name(struct torc__sim_file *file, bool local, struct torc__sim_address *ret);
+int torc__sim_datagram_bind(struct torc__sim_file *file, const struct torc__address *address);
+int torc__sim_datagram_connect(struct torc__sim_file *file, const struct torc__address *address);
+int torc__sim_datagram_name(struct torc__sim_file *file, bool local, struct torc__address *ret);
 int torc__sim_datagram_getsockopt(struct torc__sim_file *file, int level, int name, void *ret,
 				  socklen_t *len);
 /* One datagram; `to` may be NULL. The bytes are copied at once. */
 ssize_t torc__sim_datagram_send(struct torc__sim_file *file, const void *buf, size_t len,
-				const struct torc__sim_address *to);
+				const struct torc__address *to);
 /* One datagram; *ret_truncated: it was longer. */
 ssize_t torc__sim_datagram_recv(struct torc__sim_file *file, void *buf, size_t len, int flags,
-				struct torc__sim_address *ret_from, bool *ret_truncated);
+				struct torc__address *ret_from, bool *ret_truncated);
 
 /* --- pipe.c --- */
 
@@ -396,7 +385,6 @@ int torc__sim_disk_mkdir(struct torc__sim_file *directory, const char *path, uns
 int torc__sim_disk_unlink(struct torc__sim_file *directory, const char *path, int flags);
 int torc__sim_disk_rename(struct torc__sim_file *from_directory, const char *from,
 			  struct torc__sim_file *to_directory, const char *to, unsigned flags);
-int torc__sim_disk_truncate(struct torc__sim_file *file, uint64_t len);
 int torc__sim_disk_sync(struct torc__sim_file *file);
 int torc__sim_disk_allocate(struct torc__sim_file *file, int mode, uint64_t offset, uint64_t len);
 void torc__sim_disk_done(void); /* free it all */

@@ -19,12 +19,13 @@ static int file_of(int fd, struct torc__sim_file **ret)
 	return (*ret)->kind->is_socket ? 0 : -ENOTSOCK;
 }
 
-static int sys_error(const int errors[2])
+/* Chaos in a call that makes a descriptor: an error, or 0. */
+static int no_descriptor(void)
 {
-	return torc__sim_chaos(TORC_SIM_ERROR) ? errors[torc__sim_draw(TORC_SIM_ERROR, 2)] : 0;
+	if (!torc__sim_chaos(TORC_SIM_ERROR))
+		return 0;
+	return torc__sim_draw(TORC_SIM_ERROR, 2) ? -ENFILE : -EMFILE;
 }
-
-static const int no_descriptor[] = { -EMFILE, -ENFILE };
 
 /* What is left of a type without its flags, or -EINVAL. */
 static int type_of(int type)
@@ -45,7 +46,7 @@ static bool is_protocol_of(int domain, int type, int protocol)
 
 static int sys_socket(int domain, int type, int protocol)
 {
-	int r = sys_error(no_descriptor);
+	int r = no_descriptor();
 
 	if (r)
 		return r;
@@ -64,7 +65,7 @@ static int sys_socket(int domain, int type, int protocol)
 
 static int sys_socketpair(int domain, int type, int protocol, int ret_fds[2])
 {
-	int r = sys_error(no_descriptor);
+	int r = no_descriptor();
 
 	(void)protocol;
 	if (r)
@@ -82,7 +83,7 @@ static int sys_socketpair(int domain, int type, int protocol, int ret_fds[2])
 
 static int sys_bind(int fd, const struct sockaddr *address, socklen_t len)
 {
-	struct torc__sim_address a;
+	struct torc__address a;
 	struct torc__sim_file *file;
 	int r = file_of(fd, &file);
 
@@ -130,7 +131,7 @@ static int sys_getsockopt(int fd, int level, int name, void *ret_value, socklen_
 
 static int name_of(int fd, bool local, struct sockaddr *ret_address, socklen_t *len)
 {
-	struct torc__sim_address a;
+	struct torc__address a;
 	struct torc__sim_file *file;
 	int r = file_of(fd, &file);
 
@@ -154,7 +155,7 @@ static int sys_getpeername(int fd, struct sockaddr *ret_address, socklen_t *len)
 
 static int sys_probe(const struct sockaddr_un *address, socklen_t len)
 {
-	struct torc__sim_address a;
+	struct torc__address a;
 	int r = torc__sim_address_read((const struct sockaddr *)address, len, &a);
 
 	return r ? r : torc__sim_stream_probe(&a);
@@ -164,21 +165,21 @@ static int sys_probe(const struct sockaddr_un *address, socklen_t len)
 
 static int sys_pipe(int ret_fds[2], int flags)
 {
-	int r = sys_error(no_descriptor);
+	int r = no_descriptor();
 
 	return r ? r : torc__sim_pipe(ret_fds, flags);
 }
 
 static int sys_eventfd(unsigned value, int flags)
 {
-	int r = sys_error(no_descriptor);
+	int r = no_descriptor();
 
 	return r ? r : torc__sim_eventfd(value, flags);
 }
 
 static int sys_open(const char *path, int flags, unsigned mode)
 {
-	int r = sys_error(no_descriptor);
+	int r = no_descriptor();
 
 	return r ? r : torc__sim_disk_open(NULL, path, flags, mode, 0);
 }
@@ -207,7 +208,7 @@ static int sys_rename(const char *from, const char *to)
 static int sys_dup(int fd)
 {
 	struct torc__sim_file *file = torc__sim_fd_file(fd);
-	int r = sys_error(no_descriptor);
+	int r = no_descriptor();
 
 	if (!file)
 		return -EBADF;

@@ -198,25 +198,19 @@ static inline int behave_patiently(struct serving *s, struct torc_stream *stream
 	return served_or_stopped(s, talk(stream, number, dice(6), one_in(2) ? 100 : 2000));
 }
 
+static inline int echo_visit(struct serving *s, struct torc_stream *stream, unsigned number)
+{
+	int r = 0;
+
+	if (!one_in(4))
+		return behave_patiently(s, stream, number);
+	torc_within(some_time()) r = behave(s, stream, number);
+	return r;
+}
+
 static inline int echo_client(struct serving *s)
 {
-	unsigned number = dice(1000);
-	struct torc_stream stream;
-	struct torc_scope scope;
-	int r;
-
-	torc_scope_enter(&scope, PATIENT_NS);
-	r = served_or_stopped(s, dial(s, &stream));
-	if (!r) {
-		if (one_in(4))
-			torc_within(some_time()) r = behave(s, &stream, number);
-		else
-			r = behave_patiently(s, &stream, number);
-		check(r <= 0 && r != -EINTR && r != -EAGAIN);
-		hang_up(&stream);
-	}
-	leave_patiently(&scope);
-	return r;
+	return visit(s, echo_visit, dice(1000));
 }
 
 static inline int echo_scenario(void *arg)

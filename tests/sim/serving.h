@@ -174,6 +174,29 @@ static inline int dial(struct serving *s, struct torc_stream *stream)
 	return r;
 }
 
+/*
+ * Connect, behave, and hang up. `number` goes to behave. Returns what behave did, or why there was no connection.
+ */
+static inline int visit(struct serving *s,
+			int (*behave)(struct serving *s, struct torc_stream *stream,
+				      unsigned number),
+			unsigned number)
+{
+	struct torc_stream stream;
+	struct torc_scope scope;
+	int r;
+
+	torc_scope_enter(&scope, PATIENT_NS);
+	r = served_or_stopped(s, dial(s, &stream));
+	if (!r) {
+		r = behave(s, &stream, number);
+		check(r <= 0 && r != -EINTR && r != -EAGAIN);
+		hang_up(&stream);
+	}
+	leave_patiently(&scope);
+	return r;
+}
+
 /* Says nothing more. A server that is stopped, or gives its clients only so much time, ends it. */
 static inline int idle_away(const struct serving *s, struct torc_stream *stream, bool busy)
 {

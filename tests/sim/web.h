@@ -318,23 +318,19 @@ static inline int web_behave(struct serving *s, struct torc_stream *stream)
 	return one_in(6) ? send_half(s, stream) : converse_patiently(s, stream);
 }
 
+static inline int web_visit(struct serving *s, struct torc_stream *stream, unsigned number)
+{
+	int r = web_behave(s, stream);
+
+	(void)number;
+	if (one_in(4))
+		(void)do_sleep(one_in(3) ? TORC_SECONDS(15) : some_time());
+	return r;
+}
+
 static inline int web_client(struct serving *s)
 {
-	struct torc_stream stream;
-	struct torc_scope scope;
-	int r;
-
-	torc_scope_enter(&scope, PATIENT_NS);
-	r = served_or_stopped(s, dial(s, &stream));
-	if (!r) {
-		r = web_behave(s, &stream);
-		check(r <= 0 && r != -EINTR && r != -EAGAIN);
-		if (one_in(4))
-			(void)do_sleep(one_in(3) ? TORC_SECONDS(15) : some_time());
-		hang_up(&stream);
-	}
-	leave_patiently(&scope);
-	return r;
+	return visit(s, web_visit, 0);
 }
 
 /* --- the scenario --- */
