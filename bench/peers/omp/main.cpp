@@ -4,10 +4,10 @@
 // What differs from torc, and cannot be made equal:
 //
 //  - There is no pool outside of a team: two workers are the thread that submits, in a `single`, and one more,
-//    which waits for tasks at the end of the region. taskwait runs tasks too: most round trips are a call
-//    by the submitter, and the percentiles are of those that are and of those that are not.
+//    which waits for tasks at the end of the region. taskwait runs tasks too: of the round trips the
+//    submitter itself made about half, where this was written.
 //  - A team has one queue with one lock, and no task is deferred where more than 64 a thread are waiting: it
-//    runs at once, in the thread that starts it. That cuts off the batches, fib and skynet, unasked.
+//    runs at once, in the thread that starts it: a cut-off that nobody asked for.
 //  - Threads without work spin for some ms before they sleep (OMP_WAIT_POLICY is left as it is).
 //  - An exception cannot leave a task, and nothing cancels it.
 //  - taskloop asks for a task per turn, but 1000 are too many by the same rule: the row "batches of 1000,

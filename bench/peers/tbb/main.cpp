@@ -11,6 +11,8 @@
 //  - A worker with nothing to do spins for a while and then sleeps. Nothing stays on its core.
 //  - A task_group has a context that carries exceptions and cancels. One that all groups of fib shared made it
 //    no faster.
+//  - Empty tasks go several times as fast while only one of the cores is free: a second thread that steals them
+//    one by one is in the way. The batches vary with what else the machine does.
 //  - "batches of 1000, parallel_for" and the map cut a range in pieces, which are fewer than the items.
 //
 // Debian has TBB as a shared library only.
