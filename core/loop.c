@@ -23,8 +23,8 @@
 #define GATHER_REST 256u
 
 /* See stay_awake. */
-#define NAP_NS   50000
-#define VIGIL_NS 20000
+#define NAP_NS   150000
+#define VIGIL_NS 50000
 
 __thread struct torc__loop *torc__thread_loop;
 

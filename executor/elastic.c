@@ -138,6 +138,13 @@ static void free_elastic(struct torc__elastic *e)
 	torc__free(e);
 }
 
+/* Inside the guard; torc_elastic_threads is not. */
+static unsigned set_threads(struct torc__elastic *e, unsigned threads)
+{
+	__atomic_store_n(&e->threads, threads, __ATOMIC_RELAXED);
+	return threads;
+}
+
 static void thread_end(struct torc__elastic *e, struct elastic_thread *t)
 {
 	struct elastic_thread *before;
@@ -146,7 +153,7 @@ static void thread_end(struct torc__elastic *e, struct elastic_thread *t)
 	torc__guard_lock(NULL, &e->guard);
 	before = e->dead;
 	e->dead = t;
-	last = --e->threads == 0 && e->closed;
+	last = set_threads(e, e->threads - 1) == 0 && e->closed;
 	orphaned = e->orphaned;
 	torc__guard_unlock(&e->guard);
 	bury(before);
@@ -215,7 +222,7 @@ static int place(struct torc__elastic *e, struct torc_future *f, struct elastic_
 		return TO_IDLE;
 	}
 	if (e->threads < e->options.threads_max) {
-		e->threads++;
+		set_threads(e, e->threads + 1);
 		e->started++;
 		return TO_NEW;
 	}
@@ -243,7 +250,7 @@ static int do_without(struct torc__elastic *e, struct torc_future *f, int error)
 	bool last;
 
 	torc__guard_lock(NULL, &e->guard);
-	last = --e->threads == 0 && e->closed;
+	last = set_threads(e, e->threads - 1) == 0 && e->closed;
 	if (e->threads && !e->closed && torc__lane_reserve(&e->queue, 1)) {
 		torc__lane_put(&e->queue, &f, 1);
 		error = 0;

@@ -1,6 +1,8 @@
 #include "executor/internal/future.h"
 
 #include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
 
 #include "core/internal/loop.h"
 #include "core/internal/symbols.h"
@@ -30,6 +32,34 @@ static struct torc__futures *loop_cache(struct torc__loop *loop)
 	return attached->data;
 }
 
+/* Any other thread has one from its first future to its end. */
+static pthread_key_t thread_key;
+static bool have_thread_key;
+static __thread struct torc__futures *of_thread;
+
+static void make_thread_key(void)
+{
+	have_thread_key = pthread_key_create(&thread_key, destroy_cache) == 0;
+}
+
+static struct torc__futures *new_thread_cache(void)
+{
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
+	struct torc__futures *cache;
+
+	/* What would remain of a simulated run is not known from a leak. */
+	if (torc__threads_simulated())
+		return NULL;
+	pthread_once(&once, make_thread_key);
+	cache = have_thread_key ? calloc(1, sizeof(*cache)) : NULL;
+	if (cache && pthread_setspecific(thread_key, cache) != 0) {
+		free(cache);
+		return NULL;
+	}
+	of_thread = cache;
+	return cache;
+}
+
 /* The calling thread's, or NULL: it has none. */
 static struct torc__futures *cache_here(void)
 {
@@ -39,7 +69,9 @@ static struct torc__futures *cache_here(void)
 	if (loop)
 		return loop_cache(loop);
 	worker = torc__worker_here();
-	return worker ? &worker->futures : NULL;
+	if (worker)
+		return &worker->futures;
+	return of_thread && !torc__threads_simulated() ? of_thread : new_thread_cache();
 }
 
 static struct torc_future *allocate(void)

@@ -11,9 +11,6 @@
 
 #define WORKERS_MOST 1024u
 
-/* Longer than what an idle worker would have to wait for in the middle of a burst, not longer than waking it takes. */
-#define SEARCH_NS 30000u
-
 /* --- the executor's side --- */
 
 static struct torc__pool *pool_of(struct torc_executor *executor)
@@ -147,8 +144,8 @@ static void prepare(struct torc__pool *pool)
 	torc__event_init_shared(&pool->over, TORC__EVENT_EXPECTED);
 	/* Half of the cores may search, for the others are needed by who would bring the tasks. */
 	pool->searching_most = available / 2 < n ? (available + 1) / 2 : n;
-	pool->search_ns = available > 1 && !torc__threads_simulated() ? SEARCH_NS : 0;
-	pool->light = torc__barrier_start();
+	pool->may_search = available > 1 && !torc__threads_simulated();
+	pool->may_be_light = torc__barrier_start();
 	pool->live = pool->present = n;
 }
 
@@ -180,7 +177,7 @@ static void give_up(struct torc__pool *pool, unsigned started)
 		return;
 	}
 	torc__guard_lock(NULL, &pool->idle_guard);
-	pool->present = started;
+	__atomic_store_n(&pool->present, started, __ATOMIC_RELAXED);
 	torc__guard_unlock(&pool->idle_guard);
 	__atomic_sub_fetch(&pool->live, missing, __ATOMIC_ACQ_REL);
 	torc_executor_destroy(&pool->executor);

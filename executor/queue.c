@@ -233,6 +233,9 @@ uintptr_t torc__queue_take(struct torc__worker *w)
 	/* The latest first, so that they are run in the order in which they came. */
 	for (size_t i = n; i > 1; i--)
 		(void)torc__deque_push(&w->deque, (uintptr_t)taken[i - 1]); /* there is room */
+	/* Another worker may have looked when they were neither here nor there. */
+	if (n > 1)
+		torc__pool_notify(pool);
 	return n ? (uintptr_t)taken[0] : 0;
 }
 

@@ -2,8 +2,20 @@
 
 #include "core/internal/loop.h"
 
-/* So often a worker looks at the queue before its own deque: what comes from outside must not starve. */
-#define QUEUE_EVERY 64u
+/*
+ * How long a worker searches. Waking it takes some 50 us on a virtual machine; so it is better not to have slept when a
+ * sleep was not much longer than that, and then the next search is a long one.
+ */
+#define SEARCH_SHORT_NS 10000u
+#define SEARCH_LONG_NS	100000u
+#define NAP_NS		200000u
+#define LOOK_NS		5000u
+
+/*
+ * So often a worker looks elsewhere than for the latest of its own tasks: tasks that submit themselves must not starve
+ * what comes from outside, nor what has been in the deque for longest.
+ */
+#define FAIR_EVERY 32u
 
 static void full_barrier(void)
 {
@@ -74,14 +86,22 @@ static bool may_help(const struct torc__worker *w, const struct torc__until *unt
 	return !until || (uintptr_t)__builtin_frame_address(0) > w->help_low;
 }
 
+/* From outside, and in its own deque, in turn. */
+static uintptr_t find_oldest(struct torc__worker *w)
+{
+	if (w->taken & FAIR_EVERY)
+		return torc__queue_take(w);
+	return steal_from(&w->deque);
+}
+
 static uintptr_t find(struct torc__worker *w, const struct torc__until *until)
 {
 	uintptr_t task;
 
 	if (torc__unlikely(w->unfit))
 		return 0;
-	if (torc__unlikely(++w->taken % QUEUE_EVERY == 0) && may_help(w, until) &&
-	    (task = torc__queue_take(w)))
+	if (torc__unlikely(++w->taken % FAIR_EVERY == 0) && may_help(w, until) &&
+	    (task = find_oldest(w)))
 		return task;
 	task = torc__deque_pop(&w->deque);
 	if (task || !may_help(w, until))
@@ -190,6 +210,23 @@ void torc__pool_notify(struct torc__pool *pool)
 		wake_one(pool);
 }
 
+/*
+ * Whoever has been parked without c before `light` was set is seen from now on: its a came first. Who parks later
+ * sees that it is set.
+ */
+static void become_light(struct torc__pool *pool)
+{
+	__atomic_store_n(&pool->light, 1, __ATOMIC_SEQ_CST);
+	torc__barrier_heavy();
+}
+
+void torc__pool_pushed_slowly(struct torc__pool *pool)
+{
+	if (pool->may_be_light && !__atomic_load_n(&pool->light, __ATOMIC_RELAXED))
+		become_light(pool);
+	torc__pool_notify(pool);
+}
+
 void torc__pool_wake_all(struct torc__pool *pool)
 {
 	for (unsigned i = 0; i < pool->executor.parallelism; i++)
@@ -230,14 +267,11 @@ static bool anything_new(const struct torc__worker *w, const struct torc__until 
 	return any_task(w->pool) || torc__until_over(until);
 }
 
-/* Returns whether something has come. */
-static bool search(struct torc__worker *w, const struct torc__until *until)
+/* Look out for so long. Returns whether something has come. */
+static bool look_out(struct torc__worker *w, const struct torc__until *until, uint64_t ns)
 {
-	uint64_t end;
+	uint64_t end = torc_now_ns() + ns;
 
-	if (!w->pool->search_ns)
-		return false;
-	end = torc_now_ns() + w->pool->search_ns;
 	do {
 		for (int i = 0; i < 16; i++) {
 			if (anything_new(w, until))
@@ -246,6 +280,19 @@ static bool search(struct torc__worker *w, const struct torc__until *until)
 		}
 	} while (torc_now_ns() < end);
 	return false;
+}
+
+/*
+ * Those that may not search, as enough others do, have a short look nevertheless: a worker that parks after each task of
+ * a stream would be woken for the next but one.
+ */
+static bool search(struct torc__worker *w, const struct torc__until *until)
+{
+	if (!w->pool->may_search || w->unfit || !may_help(w, until))
+		return false;
+	if (w->searching || may_search(w))
+		return look_out(w, until, w->search_ns);
+	return look_out(w, until, LOOK_NS);
 }
 
 /* All rest, and nothing is left or will come: the pool has ended. Called by the one that has just begun to rest. */
@@ -265,12 +312,15 @@ static void end_if_done(struct torc__pool *pool)
 
 static void sleep_until_notified(struct torc__worker *w, uint64_t deadline_ns)
 {
+	uint64_t begin = torc_now_ns();
+
 	count(&w->parks);
 	while (__atomic_load_n(&w->token, __ATOMIC_ACQUIRE) == TORC__PARKED_TOKEN) {
 		torc__thread_sleep(&w->token, TORC__PARKED_TOKEN, deadline_ns);
 		if (deadline_ns != TORC_NEVER && torc_now_ns() >= deadline_ns)
 			return;
 	}
+	w->search_ns = torc_now_ns() - begin < NAP_NS ? SEARCH_LONG_NS : SEARCH_SHORT_NS;
 }
 
 /* Steps a to e. */
@@ -285,7 +335,9 @@ static void park(struct torc__worker *w, const struct torc__until *until)
 		w->searching = false;
 		__atomic_fetch_sub(&pool->searching, 1, __ATOMIC_SEQ_CST);
 	}
-	if (pool->light && __atomic_load_n(&pool->parked, __ATOMIC_SEQ_CST) < pool->present)
+	if (__atomic_load_n(&pool->light, __ATOMIC_SEQ_CST) &&
+	    __atomic_load_n(&pool->parked, __ATOMIC_SEQ_CST) <
+		    __atomic_load_n(&pool->present, __ATOMIC_RELAXED))
 		torc__barrier_heavy();
 	if (resting)
 		end_if_done(pool);
@@ -307,10 +359,8 @@ uintptr_t torc__worker_next(struct torc__worker *w, const struct torc__until *un
 
 	while (!torc__until_over(until) && !(task = find(w, until)) && !out_of_time(until) &&
 	       !__atomic_load_n(&w->pool->ended, __ATOMIC_ACQUIRE)) {
-		if (!w->unfit && may_help(w, until) && (w->searching || may_search(w)) &&
-		    search(w, until))
-			continue;
-		park(w, until);
+		if (!search(w, until))
+			park(w, until);
 	}
 	stop_searching(w);
 	return task;

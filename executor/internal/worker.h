@@ -21,8 +21,9 @@
  * (3): so d or j sees the task. One wake-up at a time is under way, and who is woken searches: it is its turn to wake
  * the next one, if there is more to do. So a thousand tasks wake no thousand workers.
  *
- * Where there is no membarrier, 2 is left out. Who submits from outside has a full barrier in 1 anyway; so c is
- * needed for the sake of other workers, and is left out when they are all parked.
+ * Only what tasks add is that cheap, and that often. Who submits from outside has a full barrier in 1, and so has
+ * a worker that takes tasks from there into its deque. So c is left out until a task of the pool forks or submits
+ * for the first time (`light`), and when all other workers are parked. Where there is no membarrier, 3 comes before 2.
  *
  * Token of a worker
  *
@@ -81,6 +82,7 @@ struct torc__worker {
 	unsigned lane; /* where it looks for tasks from outside first */
 	unsigned taken; /* tasks; now and then it looks at the queue first */
 	bool searching; /* it counts in pool->searching */
+	uint64_t search_ns; /* for how long */
 	bool unfit; /* it runs no tasks: before its initializer has succeeded, and from its finalizer on */
 	uintptr_t
 		help_low; /* with its stack down to here it takes no tasks of others while it waits */
@@ -100,12 +102,13 @@ struct torc__pool {
 	struct torc__worker *workers;  /* [executor.parallelism] */
 	struct torc_pool_options options;
 	char name[16];
-	uint64_t search_ns; /* for how long */
+	bool may_search; /* there is a core to spare */
 	unsigned searching_most;
-	bool light; /* who adds a task needs no barrier */
+	bool may_be_light; /* there is a heavy barrier */
 
+	_Alignas(64) uint32_t searching;
 	_Alignas(64) uint32_t parked; /* workers in the list */
-	uint32_t searching;
+	uint32_t light;    /* c is done, and so a worker that adds a task needs no barrier */
 	uint32_t closed;   /* it takes no more tasks */
 	uint32_t refusing; /* a status for what was not started: -ECANCELED or -EPIPE; as int32_t */
 	uint32_t ended;    /* all is done, and its workers are to end */
@@ -141,15 +144,18 @@ static inline struct torc__worker *torc__worker_here(void)
 /* Steps 3 to 5. */
 void torc__pool_notify(struct torc__pool *pool);
 
-/* Steps 2 to 5, after a worker has pushed to its deque. */
+void torc__pool_pushed_slowly(struct torc__pool *pool);
+
+/* Steps 2 to 5, after a worker has added a task of its own to its deque. */
 static inline void torc__pool_pushed(struct torc__pool *pool)
 {
 	__asm__ volatile("" ::: "memory");
-	if (torc__unlikely(__atomic_load_n(&pool->parked, __ATOMIC_RELAXED) || !pool->light))
-		torc__pool_notify(pool);
+	if (torc__unlikely(!__atomic_load_n(&pool->light, __ATOMIC_ACQUIRE) ||
+			   __atomic_load_n(&pool->parked, __ATOMIC_RELAXED)))
+		torc__pool_pushed_slowly(pool);
 }
 
-/* Steps 2 to 5, after a task was put into a lane, and a full barrier. */
+/* Steps 2 to 5, after a task was made visible, and a full barrier. */
 static inline void torc__pool_put(struct torc__pool *pool)
 {
 	if (torc__unlikely(__atomic_load_n(&pool->parked, __ATOMIC_SEQ_CST)))
