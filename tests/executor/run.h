@@ -1,0 +1,414 @@
+/*
+ * tests/executor/run.h - what the tests of executor share: bodies that run in a fiber, on a thread and in a task; gates
+ * that hold tasks; futures in every state; something that happens once somebody waits.
+ *
+ * What is tested, and how, follows the tests of Python's concurrent.futures (Lib/test/test_concurrent_futures).
+ */
+#ifndef TESTS_EXECUTOR_RUN_H
+#define TESTS_EXECUTOR_RUN_H
+
+#include "tests/core/run.h"
+
+#include <dirent.h>
+#include <pthread.h>
+#include <sched.h>
+#include <semaphore.h>
+#include <stdatomic.h>
+
+#include <torc/executor/executor.h>
+#include <torc/executor/offload.h>
+#include <torc/executor/pool.h>
+
+#define POOL(...)    (&(struct torc_pool_options){ __VA_ARGS__ })
+#define ELASTIC(...) (&(struct torc_elastic_options){ __VA_ARGS__ })
+
+#define ANSWER    42
+#define UNTOUCHED ARG(-12345)
+
+/* A moment that comes soon, and one that has long passed. */
+#define SOON (torc_now_ns() + TORC_MS(3))
+#define PAST ((uint64_t)1)
+
+/* ---- threads ---- */
+
+/* Of this process, without those of the kernel's ring. */
+static inline int count_threads(void)
+{
+	DIR *dir = opendir("/proc/self/task");
+	struct dirent *entry;
+	int n = 0;
+
+	check(dir);
+	while ((entry = readdir(dir))) {
+		char path[300], name[32] = "";
+		FILE *file;
+
+		if (entry->d_name[0] == '.')
+			continue;
+		snprintf(path, sizeof(path), "/proc/self/task/%s/comm", entry->d_name);
+		file = fopen(path, "re");
+		if (!file)
+			continue; /* it has just ended */
+		if (fgets(name, sizeof(name), file) && strncmp(name, "iou-", 4) != 0)
+			n++;
+		fclose(file);
+	}
+	closedir(dir);
+	return n;
+}
+
+/* So many are left. A thread that was joined can be seen for a moment longer; one that was leaked, until the suite's
+ * timeout. */
+static inline void check_threads(int expected)
+{
+	while (count_threads() != expected)
+		sched_yield();
+}
+
+/* Does that thread sleep in the kernel? */
+static inline bool asleep(pid_t tid)
+{
+	char path[64], text[512] = "";
+	const char *state;
+	FILE *file;
+
+	snprintf(path, sizeof(path), "/proc/self/task/%d/stat", (int)tid);
+	file = fopen(path, "re");
+	check(file);
+	check(fgets(text, sizeof(text), file));
+	fclose(file);
+	state = strrchr(text, ')');
+	return state && state[1] == ' ' && state[2] == 'S';
+}
+
+static inline void take(sem_t *sem)
+{
+	while (sem_wait(sem) < 0)
+		check_eq(errno, EINTR);
+}
+
+static inline pthread_t start_thread(void *(*fn)(void *), void *arg)
+{
+	pthread_t thread;
+
+	check_eq(pthread_create(&thread, NULL, fn, arg), 0);
+	return thread;
+}
+
+static inline void join_thread(pthread_t thread)
+{
+	check_eq(pthread_join(thread, NULL), 0);
+}
+
+/* fn(arg) on another thread, once this one sleeps: it waits for something. */
+struct later {
+	void (*fn)(void *arg);
+	void *arg;
+	pid_t waiter;
+	pthread_t thread;
+	pid_t tid; /* where fn runs */
+};
+
+static inline void *call_later(void *arg)
+{
+	struct later *l = arg;
+
+	while (!asleep(l->waiter))
+		sched_yield();
+	l->tid = gettid();
+	l->fn(l->arg);
+	return NULL;
+}
+
+static inline void later(struct later *l, void (*fn)(void *arg), void *arg)
+{
+	*l = (struct later){ .fn = fn, .arg = arg, .waiter = gettid() };
+	l->thread = start_thread(call_later, l);
+}
+
+static inline void later_is_over(struct later *l)
+{
+	join_thread(l->thread);
+}
+
+/* ---- bodies ---- */
+
+typedef void body_fn(void);
+
+static inline int call_body(void *arg)
+{
+	body_fn *const *body = arg;
+
+	(*body)();
+	return 0;
+}
+
+static inline void *call_body_on_thread(void *arg)
+{
+	(void)call_body(arg);
+	return NULL;
+}
+
+static inline int call_body_as_task(void *arg, void **ret_value)
+{
+	*ret_value = arg;
+	return call_body(arg);
+}
+
+/* No thread is left behind. */
+static inline void in_a_fiber(body_fn *body)
+{
+	int before = count_threads();
+
+	run(call_body, &body);
+	check_threads(before);
+}
+
+static inline void in_a_thread(body_fn *body)
+{
+	int before = count_threads();
+
+	join_thread(start_thread(call_body_on_thread, &body));
+	check_threads(before);
+}
+
+/* A task of a pool that has nothing else to do. */
+static inline void in_a_task(body_fn *body)
+{
+	int before = count_threads();
+	struct torc_executor *pool;
+	struct torc_future *f;
+	void *value;
+
+	check_eq(torc_pool_create(POOL(.workers = 2, .name = "outer"), &pool), 0);
+	check_eq(torc_submit(pool, call_body_as_task, &body, &f), 0);
+	check_eq(torc_await(f, &value), 0);
+	check(value == &body);
+	torc_future_put(f);
+	torc_executor_destroy(pool);
+	check_threads(before);
+}
+
+/* A test of its own for each of the three. */
+#define EVERYWHERE(suite, name)                    \
+	static void suite##__##name(void);         \
+	Test(suite, name##_in_a_fiber)             \
+	{                                          \
+		in_a_fiber(suite##__##name);       \
+	}                                          \
+	Test(suite, name##_in_a_thread)            \
+	{                                          \
+		in_a_thread(suite##__##name);      \
+	}                                          \
+	Test(suite, name##_in_a_task)              \
+	{                                          \
+		in_a_task(suite##__##name);        \
+	}                                          \
+	static void suite##__##name(void)
+
+/* A trap, whatever it says. */
+static inline void check_trap(const struct died *d)
+{
+	if (d->signal != SIGABRT || strncmp(d->text, "torc: ", 6) != 0) {
+		fprintf(stderr, "expected a trap, got signal %d, exit %d: %s\n", d->signal,
+			d->status, d->text);
+		abort();
+	}
+}
+
+/* ---- what tasks do ---- */
+
+/* Hand over the argument. */
+static inline int give(void *arg, void **ret_value)
+{
+	*ret_value = arg;
+	return 0;
+}
+
+/* End with that status. */
+static inline int end_with(void *arg, void **ret_value)
+{
+	(void)ret_value;
+	return (int)VALUE(arg);
+}
+
+static inline int count_up(void *arg, void **ret_value)
+{
+	atomic_int *count = arg;
+
+	(void)ret_value;
+	atomic_fetch_add(count, 1);
+	return 0;
+}
+
+/* Tasks that are held: known to have begun, and not to go on before they are let. */
+struct gate {
+	sem_t entered, open;
+	atomic_int begun, over;
+};
+
+static inline void gate_init(struct gate *g)
+{
+	memset(g, 0, sizeof(*g));
+	check_eq(sem_init(&g->entered, 0, 0), 0);
+	check_eq(sem_init(&g->open, 0, 0), 0);
+}
+
+static inline void gate_done(struct gate *g)
+{
+	sem_destroy(&g->entered);
+	sem_destroy(&g->open);
+}
+
+static inline void pass_gate(struct gate *g)
+{
+	atomic_fetch_add(&g->begun, 1);
+	check_eq(sem_post(&g->entered), 0);
+	take(&g->open);
+	atomic_fetch_add(&g->over, 1);
+}
+
+static inline int hold(void *arg, void **ret_value)
+{
+	pass_gate(arg);
+	*ret_value = ARG(ANSWER);
+	return 0;
+}
+
+/* Until so many more have begun. */
+static inline void gate_wait(struct gate *g, int count)
+{
+	for (int i = 0; i < count; i++)
+		take(&g->entered);
+}
+
+static inline void gate_open(struct gate *g, int count)
+{
+	for (int i = 0; i < count; i++)
+		check_eq(sem_post(&g->open), 0);
+}
+
+static inline void open_one(void *gate)
+{
+	gate_open(gate, 1);
+}
+
+/* In which order things happened. */
+struct notes {
+	atomic_int count;
+	int seen[128];
+};
+
+static inline void note_down(struct notes *n, int who)
+{
+	int i = atomic_fetch_add(&n->count, 1);
+
+	check_lt(i, (int)COUNT(n->seen));
+	n->seen[i] = who;
+}
+
+/* ---- executors and futures ---- */
+
+static inline struct torc_executor *pool_with(const struct torc_pool_options *options)
+{
+	struct torc_executor *pool = NULL;
+
+	check_eq(torc_pool_create(options, &pool), 0);
+	check(pool);
+	return pool;
+}
+
+static inline struct torc_executor *elastic_with(const struct torc_elastic_options *options)
+{
+	struct torc_executor *executor = NULL;
+
+	check_eq(torc_elastic_create(options, &executor), 0);
+	check(executor);
+	return executor;
+}
+
+static inline struct torc_future *submit(struct torc_executor *executor, torc_work_fn *fn,
+					 void *arg)
+{
+	struct torc_future *f = NULL;
+
+	check_eq(torc_submit(executor, fn, arg, &f), 0);
+	check(f);
+	return f;
+}
+
+/* A task that holds a worker: it has begun. */
+static inline struct torc_future *submit_held(struct torc_executor *executor, struct gate *g)
+{
+	struct torc_future *f = submit(executor, hold, g);
+
+	gate_wait(g, 1);
+	return f;
+}
+
+static inline struct torc_future *promise(void)
+{
+	struct torc_future *f = NULL;
+
+	check_eq(torc_future_create(&f), 0);
+	check(f);
+	return f;
+}
+
+/* It ends like that; and it is put. */
+static inline void expect(struct torc_future *f, int status, void *value)
+{
+	void *got = UNTOUCHED;
+
+	check_eq(torc_await(f, &got), status);
+	check_eq(VALUE(got), VALUE(status < 0 ? UNTOUCHED : value));
+	torc_future_put(f);
+}
+
+enum kind {
+	PENDING,
+	RUNNING,
+	CANCELLED,
+	FAILED,    /* -EIO */
+	SUCCEEDED, /* ANSWER */
+	KINDS,
+};
+
+static inline struct torc_future *make(enum kind kind)
+{
+	struct torc_future *f = promise();
+
+	switch (kind) {
+	case RUNNING: check(torc_future_start(f)); break;
+	case CANCELLED: check(torc_future_cancel(f)); break;
+	case FAILED: check_eq(torc_future_fail(f, -EIO), 0); break;
+	case SUCCEEDED: check_eq(torc_future_set(f, ARG(ANSWER)), 0); break;
+	case PENDING:
+	case KINDS: break;
+	}
+	return f;
+}
+
+static inline void put_all(struct torc_future **futures, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		torc_future_put(futures[i]);
+}
+
+/* For `later`. */
+static inline void set_answer(void *f)
+{
+	check_eq(torc_future_set(f, ARG(ANSWER)), 0);
+}
+
+static inline void fail_io(void *f)
+{
+	check_eq(torc_future_fail(f, -EIO), 0);
+}
+
+static inline void cancel_future(void *f)
+{
+	check(torc_future_cancel(f));
+}
+
+#endif
