@@ -155,54 +155,63 @@ static inline int call_body_as_task(void *arg, void **ret_value)
 	return call_body(arg);
 }
 
-/* No thread is left behind. */
 static inline void in_a_fiber(body_fn *body)
 {
-	int before = count_threads();
-
 	run(call_body, &body);
-	check_threads(before);
 }
 
 static inline void in_a_thread(body_fn *body)
 {
-	int before = count_threads();
-
 	join_thread(start_thread(call_body_on_thread, &body));
-	check_threads(before);
 }
 
 /* A task of a pool that has nothing else to do. */
 static inline void in_a_task(body_fn *body)
 {
-	int before = count_threads();
 	struct torc_executor *pool;
 	struct torc_future *f;
 	void *value;
 
-	check_eq(torc_pool_create(POOL(.workers = 2, .name = "outer"), &pool), 0);
+	check_eq(torc_pool_create(&(struct torc_pool_options){ .workers = 2, .name = "outer" },
+				  &pool),
+		 0);
 	check_eq(torc_submit(pool, call_body_as_task, &body, &f), 0);
 	check_eq(torc_await(f, &value), 0);
 	check(value == &body);
 	torc_future_put(f);
 	torc_executor_destroy(pool);
+}
+
+/* No thread is left behind. */
+static inline void without_leaks(void (*in)(body_fn *body), body_fn *body)
+{
+	int before = count_threads();
+
+	in(body);
 	check_threads(before);
 }
 
+static inline void with_leaks(void (*in)(body_fn *body), body_fn *body)
+{
+	in(body);
+}
+
 /* A test of its own for each of the three. */
-#define EVERYWHERE(suite, name)                    \
+#define EVERYWHERE(suite, name) EVERYWHERE_AND(without_leaks, suite, name)
+
+#define EVERYWHERE_AND(how, suite, name)           \
 	static void suite##__##name(void);         \
 	Test(suite, name##_in_a_fiber)             \
 	{                                          \
-		in_a_fiber(suite##__##name);       \
+		how(in_a_fiber, suite##__##name);  \
 	}                                          \
 	Test(suite, name##_in_a_thread)            \
 	{                                          \
-		in_a_thread(suite##__##name);      \
+		how(in_a_thread, suite##__##name); \
 	}                                          \
 	Test(suite, name##_in_a_task)              \
 	{                                          \
-		in_a_task(suite##__##name);        \
+		how(in_a_task, suite##__##name);   \
 	}                                          \
 	static void suite##__##name(void)
 
@@ -393,6 +402,31 @@ static inline void put_all(struct torc_future **futures, size_t count)
 {
 	for (size_t i = 0; i < count; i++)
 		torc_future_put(futures[i]);
+}
+
+/* An executor that runs everything at once, in torc_submit. */
+static inline int run_at_once(struct torc_executor *executor, struct torc_future *const *futures,
+			      size_t count)
+{
+	(void)executor;
+	for (size_t i = 0; i < count; i++)
+		torc_future_run(futures[i]);
+	return (int)count;
+}
+
+static inline int no_shutdown(struct torc_executor *executor, unsigned flags)
+{
+	(void)executor, (void)flags;
+	return 0;
+}
+
+static inline struct torc_executor at_once(void)
+{
+	static const struct torc_executor_ops ops = { .name = "at once",
+						      .submit = run_at_once,
+						      .shutdown = no_shutdown };
+
+	return (struct torc_executor){ .ops = &ops, .parallelism = 1 };
 }
 
 /* For `later`. */

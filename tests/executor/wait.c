@@ -363,9 +363,9 @@ Test(wait, for_more_than_there_is_memory_for_fails)
 {
 	if (WITH_ASAN)
 		cr_skip_test("ASan needs all the addresses that there are");
-	in_a_fiber(wait_without_memory);
-	in_a_thread(wait_without_memory);
-	in_a_task(wait_without_memory);
+	without_leaks(in_a_fiber, wait_without_memory);
+	without_leaks(in_a_thread, wait_without_memory);
+	without_leaks(in_a_task, wait_without_memory);
 }
 
 /* --- torc_await_all --- */
