@@ -116,8 +116,8 @@ static int join_in_any_order(void *arg, void **ret_value)
 		torc_fork(&jobs[i], give, ARG(i));
 	for (int n = 0; n < JOBS; n++) {
 		int i = VALUE(arg) == 0 ? JOBS - 1 - n : /* the fastest */
-			VALUE(arg) == 1 ? n :
-					  (int)(next_random(&random) % JOBS);
+				VALUE(arg) == 1 ? n
+						: (int)(next_random(&random) % JOBS);
 		void *value;
 
 		while (joined[i])

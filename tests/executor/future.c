@@ -32,8 +32,7 @@ EVERYWHERE(future, tells_its_state_and_its_result_if_there_is_one)
 		check_eq(torc_future_try(f, &value), kinds[k].status);
 		check_eq(VALUE(value), VALUE(k == SUCCEEDED ? ARG(ANSWER) : UNTOUCHED));
 		check_eq(torc_future_try(f, NULL), kinds[k].status);
-		check_eq(torc_event_is_set(torc_future_event(f)),
-			 kinds[k].status != -EINPROGRESS);
+		check_eq(torc_event_is_set(torc_future_event(f)), kinds[k].status != -EINPROGRESS);
 		torc_future_put(f);
 	}
 }
@@ -118,7 +117,7 @@ EVERYWHERE(future, awaited_without_waiting_has_its_result_or_is_late)
 {
 	static const int expected[KINDS] = {
 		[PENDING] = -ETIMEDOUT, [RUNNING] = -ETIMEDOUT, [CANCELLED] = -ECANCELED,
-		[FAILED] = -EIO,	[SUCCEEDED] = 0,
+		[FAILED] = -EIO,        [SUCCEEDED] = 0,
 	};
 	static const uint64_t deadlines[] = { 0, PAST };
 
@@ -187,8 +186,9 @@ EVERYWHERE(future, ends_the_wait_when_another_thread_sets_fails_or_cancels_it)
 /* Its state tells such a failure from the end of a wait. */
 EVERYWHERE(future, may_fail_with_any_error)
 {
-	static const int errors[] = { -ECANCELED, -ETIMEDOUT, -EDEADLK, -EINPROGRESS, -EPERM,
-				      -4095 };
+	static const int errors[] = {
+		-ECANCELED, -ETIMEDOUT, -EDEADLK, -EINPROGRESS, -EPERM, -4095
+	};
 
 	for (size_t i = 0; i < COUNT(errors); i++) {
 		struct torc_future *f = promise();

@@ -108,9 +108,9 @@ static void map_squares(struct torc_executor *e)
 				.result_bytes = sizeof(results[0]),
 				.count = counts[c],
 				.chunk = chunks[k],
-				.deadline_ns = k == 0 ? 0 :
-					       k == 1 ? TORC_NEVER :
-							torc_now_ns() + LONG,
+				.deadline_ns = k == 0   ? 0
+					       : k == 1 ? TORC_NEVER
+							: torc_now_ns() + LONG,
 			};
 
 			memset(results, -1, sizeof(results));
@@ -341,6 +341,8 @@ static int cancel_and_open(void *arg)
 
 	gate_wait(&c->work->gate, 1);
 	torc_scope_cancel(c->scope);
+	for (int i = 0; i < 3; i++)
+		check_eq(torc_yield(), 0); /* the other fiber is told */
 	gate_open(&c->work->gate, MOST);
 	return 0;
 }
@@ -360,21 +362,21 @@ static int map_in_ended_scope(void *arg)
 		torc_group_enter(&g);
 		torc_scope_enter(&s, TORC_NEVER);
 		check_eq(torc_group_spawn(&g, cancel_and_open, &c), 0);
-		r = arg ? torc_parallel_for(pool, 0, MOST, 1, hold_range, &w) :
-			  torc_map(pool, &map);
+		r = arg ? torc_parallel_for(pool, 0, MOST, 1, hold_range, &w)
+			: torc_map(pool, &map);
 		check_eq(r, -ECANCELED);
 		torc_scope_leave(&s);
 		check_eq(torc_group_wait(&g), 0);
 		check_ge(w.gate.begun, 1);
 		check_eq(w.gate.begun, w.gate.over); /* nothing is left running */
-		check_le(w.gate.begun, MOST);
+		check_lt(w.gate.begun, MOST);
 		torc_executor_destroy(pool);
 		check_eq(w.gate.begun, w.gate.over);
 
 		torc_scope_enter(&s, 0);
 		pool = pool_with(POOL(.workers = workers));
-		r = arg ? torc_parallel_for(pool, 0, MOST, 1, hold_range, &w) :
-			  torc_map(pool, &map);
+		r = arg ? torc_parallel_for(pool, 0, MOST, 1, hold_range, &w)
+			: torc_map(pool, &map);
 		check_eq(r, -ETIMEDOUT);
 		torc_scope_leave(&s);
 		torc_executor_destroy(pool);
@@ -481,9 +483,15 @@ static void cover_ranges(struct torc_executor *e)
 	static const struct {
 		size_t begin, end;
 	} ranges[] = {
-		{ 0, 0 },     { 5, 5 },			     { 0, 1 },
-		{ 3, 4 },     { 7, 107 },		     { 0, MOST },
-		{ 12, 1000 }, { SIZE_MAX - MOST, SIZE_MAX }, { SIZE_MAX, SIZE_MAX },
+		{ 0, 0 },
+		{ 5, 5 },
+		{ 0, 1 },
+		{ 3, 4 },
+		{ 7, 107 },
+		{ 0, MOST },
+		{ 12, 1000 },
+		{ SIZE_MAX - MOST, SIZE_MAX },
+		{ SIZE_MAX, SIZE_MAX },
 	};
 	static struct cover c;
 

@@ -144,8 +144,7 @@ EVERYWHERE(pool, gives_its_threads_the_stacks_that_were_asked_for)
 	static const size_t sizes[] = { 16384, (size_t)1 << 18, (size_t)32 << 20 };
 
 	for (size_t i = 0; i < COUNT(sizes); i++) {
-		struct torc_executor *pool =
-			pool_with(POOL(.workers = 1, .stack_bytes = sizes[i]));
+		struct torc_executor *pool = pool_with(POOL(.workers = 1, .stack_bytes = sizes[i]));
 		size_t bytes = 0;
 
 		expect(submit(pool, stack_of_thread, &bytes), 0, NULL);
@@ -172,8 +171,8 @@ EVERYWHERE(pool, binds_its_workers_to_cores_in_turns)
 		if (CPU_ISSET((size_t)cpu, &allowed))
 			cpus[1] = cpu; /* the last one */
 	gate_init(&g);
-	pool = pool_with(POOL(.workers = 5, .cpus = cpus, .cpus_count = 2,
-			      .initializer = note_cpus, .arg = seen));
+	pool = pool_with(POOL(.workers = 5, .cpus = cpus, .cpus_count = 2, .initializer = note_cpus,
+			      .arg = seen));
 	cpus[1] = -1; /* copied */
 	for (int i = 0; i < 5; i++)
 		check_eq(torc_submit(pool, hold, &g, NULL), 0);
@@ -518,8 +517,8 @@ static int ask_index(void *arg, void **ret_value)
 EVERYWHERE(pool, initializes_each_worker_before_its_first_task_and_finalizes_it_after_the_last)
 {
 	struct workers w = { .fails = -1 };
-	struct torc_executor *pool = pool_with(POOL(.workers = 3, .initializer = initialize,
-						    .finalizer = finalize, .arg = &w));
+	struct torc_executor *pool = pool_with(
+		POOL(.workers = 3, .initializer = initialize, .finalizer = finalize, .arg = &w));
 	struct torc_future *fs[3];
 	struct gate g;
 	int sum = 0, r;
@@ -550,8 +549,8 @@ EVERYWHERE(pool, finalizes_as_many_workers_as_it_initialized)
 {
 	for (unsigned n = 1; n < 5; n++) {
 		struct workers w = { .fails = -1 };
-		struct torc_executor *pool = pool_with(POOL(
-			.workers = n, .initializer = initialize, .finalizer = finalize, .arg = &w));
+		struct torc_executor *pool = pool_with(POOL(.workers = n, .initializer = initialize,
+							    .finalizer = finalize, .arg = &w));
 
 		if (n % 2)
 			expect(submit(pool, give, NULL), 0, NULL);
@@ -578,8 +577,8 @@ EVERYWHERE(pool, that_is_broken_fails_all_that_it_has_not_started)
 	void *args[] = { &count, &count };
 
 	check_eq(sem_init(&w.go, 0, 0), 0);
-	pool = pool_with(POOL(.workers = 1, .initializer = initialize, .finalizer = finalize,
-			      .arg = &w));
+	pool = pool_with(
+		POOL(.workers = 1, .initializer = initialize, .finalizer = finalize, .arg = &w));
 	for (int i = 0; i < 20; i++)
 		fs[i] = submit(pool, count_up, &count);
 	check(torc_future_cancel(fs[7]));
@@ -613,8 +612,8 @@ EVERYWHERE(pool, that_breaks_lets_what_runs_end)
 
 	gate_init(&g);
 	check_eq(sem_init(&w.go, 0, 0), 0);
-	pool = pool_with(POOL(.workers = 2, .initializer = initialize, .finalizer = finalize,
-			      .arg = &w));
+	pool = pool_with(
+		POOL(.workers = 2, .initializer = initialize, .finalizer = finalize, .arg = &w));
 	running = submit_held(pool, &g); /* by the worker that does not fail */
 	pending = submit(pool, give, NULL);
 	check_eq(sem_post(&w.go), 0);

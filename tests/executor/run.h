@@ -113,8 +113,11 @@ static inline void *call_later(void *arg)
 {
 	struct later *l = arg;
 
-	while (!asleep(l->waiter))
+	for (int seen = 0; seen < 20; seen++) { /* so often: not just over a page fault */
+		if (!asleep(l->waiter))
+			seen = 0;
 		sched_yield();
+	}
 	l->tid = gettid();
 	l->fn(l->arg);
 	return NULL;

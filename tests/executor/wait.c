@@ -18,9 +18,9 @@ static int wait_for(struct torc_future *const *futures, size_t count, enum torc_
 }
 
 /* Futures of these kinds; then put them. */
-#define MAKE(futures, ...)                                                       \
-	static const enum kind futures##_kinds[] = { __VA_ARGS__ };              \
-	struct torc_future *futures[COUNT(futures##_kinds)];                     \
+#define MAKE(futures, ...)                                          \
+	static const enum kind futures##_kinds[] = { __VA_ARGS__ }; \
+	struct torc_future *futures[COUNT(futures##_kinds)];        \
 	make_all(futures, futures##_kinds, COUNT(futures##_kinds))
 
 static void make_all(struct torc_future **futures, const enum kind *k, size_t count)
@@ -327,15 +327,15 @@ static size_t address_space(void)
 }
 
 /* For the time of a call hardly any more memory can be had. */
-#define WITHOUT_MEMORY(call)                                               \
-	do {                                                               \
-		struct rlimit before_, few_;                               \
-		check_eq(getrlimit(RLIMIT_AS, &before_), 0);               \
-		few_ = before_;                                            \
-		few_.rlim_cur = address_space() + (1 << 20);               \
-		check_eq(setrlimit(RLIMIT_AS, &few_), 0);                  \
-		call;                                                      \
-		check_eq(setrlimit(RLIMIT_AS, &before_), 0);               \
+#define WITHOUT_MEMORY(call)                                 \
+	do {                                                 \
+		struct rlimit before_, few_;                 \
+		check_eq(getrlimit(RLIMIT_AS, &before_), 0); \
+		few_ = before_;                              \
+		few_.rlim_cur = address_space() + (1 << 20); \
+		check_eq(setrlimit(RLIMIT_AS, &few_), 0);    \
+		call;                                        \
+		check_eq(setrlimit(RLIMIT_AS, &before_), 0); \
 	} while (0)
 
 static void wait_without_memory(void)
