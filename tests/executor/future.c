@@ -591,7 +591,7 @@ EVERYWHERE(future, calls_back_with_the_value_the_error_or_the_cancellation)
 		check_eq(after.status, ends[i].status);
 		check_eq(VALUE(after.value), VALUE(ends[i].value));
 		check_eq(after.tid, gettid());
-		(void)torc_future_set(before.f, NULL);
+		(void)!torc_future_set(before.f, NULL);
 		(void)torc_future_cancel(before.f);
 		torc_future_put(before.f);
 		check_eq(before.calls, 1);

@@ -745,18 +745,17 @@ EVERYWHERE(pool, counts_what_it_does)
 	gate_init(&g);
 	do /* they come to rest */
 		torc_pool_stats(pool, &stats);
-	while (stats.idle != 2 && sched_yield() == 0);
+	while ((stats.idle != 2 || stats.parks < 2) && sched_yield() == 0);
 	check_eq(stats.workers, 2);
 	check_eq(stats.queued, 0);
 	check_eq(stats.tasks, 0);
 	check_eq(stats.stolen, 0);
-	check_ge(stats.parks, 2);
 	for (int i = 0; i < 5; i++)
 		fs[i] = submit(pool, hold, &g);
 	gate_wait(&g, 2);
 	torc_pool_stats(pool, &stats);
 	check_eq(stats.idle, 0);
-	check_eq(stats.queued, 3);
+	check_le(stats.queued, 3); /* a worker may have taken several */
 	check_ge(stats.wakes, 1);
 	gate_open(&g, 5);
 	for (int i = 0; i < 5; i++)

@@ -347,9 +347,9 @@ static void wait_without_memory(void)
 	check(fs);
 	for (size_t i = 0; i < TOO_MANY; i++)
 		fs[i] = f;
-	WITHOUT_MEMORY(wait = torc_wait(fs, TOO_MANY, TORC_ALL_COMPLETED, SOON));
+	WITHOUT_MEMORY(wait = torc_wait(fs, TOO_MANY, TORC_FIRST_COMPLETED, TORC_NEVER));
 	WITHOUT_MEMORY(all = torc_await_all(fs, TOO_MANY, NULL));
-	WITHOUT_MEMORY(completed = torc_as_completed(&c, fs, TOO_MANY, SOON));
+	WITHOUT_MEMORY(completed = torc_as_completed(&c, fs, TOO_MANY, TORC_NEVER));
 	check_eq(wait, -ENOMEM);
 	check_eq(all, -ENOMEM);
 	check_eq(completed, -ENOMEM);
@@ -424,7 +424,7 @@ static void fail_backwards(void *arg)
 
 	check_eq(torc_future_fail(fs[2], -EXDEV), 0);
 	fail_io(fs[0]);
-	(void)torc_future_set(fs[1], NULL);
+	set_answer(fs[1]);
 }
 
 EVERYWHERE(wait, await_all_cancels_what_is_pending_and_waits_for_what_runs)
