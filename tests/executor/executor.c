@@ -763,6 +763,58 @@ Test(executor, takes_work_from_fibers_of_several_loops)
 		check_eq(run_with(OPTIONS(.loops = 2), submit_from_loops, (void *)&makers[m]), 0);
 }
 
+struct resubmission {
+	struct torc_executor *executor;
+	struct torc_future *other; /* to be cancelled */
+	atomic_int count;
+	int result;
+	bool called;
+};
+
+static void submit_and_cancel(struct torc_future *f, void *arg)
+{
+	struct resubmission *s = arg;
+
+	check(torc_future_state(f) != TORC_PENDING);
+	s->called = true;
+	if (s->other)
+		check(torc_future_cancel(s->other));
+	s->result = torc_submit(s->executor, count_up, &s->count, NULL);
+}
+
+/* Whoever calls back holds no lock of the executor. */
+WITH_EACH(is_used_by_callbacks)
+{
+	for (int how = 0; how < 3; how++) {
+		struct resubmission s = { .executor = executor_of(1, 0), .result = 1 };
+		struct torc_future *held, *f;
+		struct gate g;
+
+		gate_init(&g);
+		held = submit_held(s.executor, &g);
+		f = submit(s.executor, give, NULL);
+		if (how < 2)
+			s.other = submit(s.executor, give, NULL);
+		check_eq(torc_future_on_done(f, submit_and_cancel, &s), 0);
+		if (how == 1)
+			check(torc_future_cancel(f));
+		if (how == 2)
+			check_eq(torc_executor_shutdown(s.executor,
+							TORC_CANCEL_PENDING | TORC_NO_WAIT),
+				 0);
+		gate_open(&g, 1);
+		torc_executor_destroy(s.executor);
+		check(s.called);
+		check_eq(s.result, how == 0 ? s.result : how == 1 ? 0 : -ESHUTDOWN);
+		check_eq(s.count, s.result == 0);
+		if (s.other)
+			expect(s.other, -ECANCELED, NULL);
+		expect(held, 0, ARG(ANSWER));
+		torc_future_put(f);
+		gate_done(&g);
+	}
+}
+
 static int fork_process(void *arg, void **ret_value)
 {
 	int status = -1;
@@ -1037,6 +1089,42 @@ EVERYWHERE(executor, of_ones_own_may_stop_what_runs)
 		torc_future_put(m.taken[0]);
 		expect(f, stops ? -EINTR : 0, NULL);
 	}
+}
+
+static int sleep_a_little(void *arg, void **ret_value)
+{
+	check(torc_in_fiber());
+	*ret_value = arg;
+	return torc_sleep(TORC_MS(1));
+}
+
+static int run_taken(void *arg)
+{
+	torc_future_run(arg);
+	return 0;
+}
+
+static int run_in_fibers(void *arg)
+{
+	struct manual m = manual(10);
+	struct torc_future *fs[5];
+	struct torc_group g;
+
+	(void)arg;
+	torc_group_enter(&g);
+	for (int i = 0; i < 5; i++) {
+		fs[i] = submit(&m.executor, sleep_a_little, ARG(i));
+		check_eq(torc_group_spawn(&g, run_taken, m.taken[i]), 0);
+	}
+	for (int i = 0; i < 5; i++)
+		expect(fs[i], 0, ARG(i));
+	check_eq(torc_group_wait(&g), 0);
+	return 0;
+}
+
+Test(executor, of_ones_own_may_run_its_work_in_fibers)
+{
+	run(run_in_fibers, NULL);
 }
 
 EVERYWHERE(executor, of_ones_own_is_told_to_shut_down_and_then_destroyed)

@@ -243,6 +243,21 @@ EVERYWHERE(offload, is_not_made_with_an_option_out_of_its_range)
 	}
 }
 
+EVERYWHERE(offload, refuses_work_when_no_thread_can_be_started)
+{
+	/* no address space has room for such stacks */
+	struct torc_executor *e = elastic_with(ELASTIC(.stack_bytes = (size_t)1 << 46));
+	struct torc_future *f = (void *)UNTOUCHED;
+	atomic_int count = 0;
+
+	check_eq(torc_submit(e, count_up, &count, &f), -EAGAIN);
+	check_eq(torc_submit(e, count_up, &count, NULL), -EAGAIN);
+	check(f == (void *)UNTOUCHED);
+	check_eq(torc_elastic_threads(e), 0);
+	torc_executor_destroy(e);
+	check_eq(count, 0);
+}
+
 EVERYWHERE(offload, has_no_threads_before_there_is_work)
 {
 	struct torc_executor *e = elastic_with(NULL);

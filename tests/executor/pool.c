@@ -4,8 +4,6 @@
  */
 #include "tests/executor/run.h"
 
-#include <sys/resource.h>
-
 #include <torc/executor/map.h>
 #include <torc/executor/wait.h>
 
@@ -185,6 +183,40 @@ EVERYWHERE(pool, binds_its_workers_to_cores_in_turns)
 	}
 	check(CPU_ISSET((size_t)cpus[0], &seen[0]));
 	gate_done(&g);
+}
+
+EVERYWHERE(pool, is_not_made_when_its_threads_cannot_be_started)
+{
+	struct torc_executor *pool = (void *)UNTOUCHED;
+	int before = count_threads();
+
+	/* no address space has room for such stacks */
+	check_eq(torc_pool_create(POOL(.workers = 3, .stack_bytes = (size_t)1 << 46), &pool),
+		 -EAGAIN);
+	check(pool == (void *)UNTOUCHED);
+	check_threads(before);
+}
+
+static void start_some_threads(void)
+{
+	struct torc_executor *pool = (void *)UNTOUCHED;
+	int before = count_threads(), r;
+
+	WITHOUT_MEMORY((size_t)500 << 20,
+		       r = torc_pool_create(POOL(.workers = 100, .stack_bytes = (size_t)64 << 20),
+					    &pool));
+	check_eq(r, -EAGAIN);
+	check(pool == (void *)UNTOUCHED);
+	check_threads(before); /* those that had been started have ended */
+}
+
+Test(pool, is_not_made_when_only_some_of_its_threads_can_be_started)
+{
+	if (WITH_ASAN)
+		cr_skip_test("ASan needs all the addresses that there are");
+	without_leaks(in_a_fiber, start_some_threads);
+	without_leaks(in_a_thread, start_some_threads);
+	without_leaks(in_a_task, start_some_threads);
 }
 
 /* --- a queue with an end --- */
@@ -1003,7 +1035,165 @@ EVERYWHERE(pool, has_tasks_that_share_their_work_with_it)
 	}
 }
 
+static int take_as_completed(void *arg, void **ret_value)
+{
+	struct torc_future *fs[5], *f;
+	struct torc_completion c;
+	intptr_t sum = 0;
+	void *value;
+
+	for (int i = 0; i < 5; i++)
+		fs[i] = submit(arg, give, ARG(i));
+	check_ge(torc_wait(fs, 5, TORC_FIRST_COMPLETED, TORC_NEVER), 1);
+	check_eq(torc_as_completed(&c, fs, 5, TORC_NEVER), 0);
+	for (int i = 0; i < 5; i++) {
+		check_eq(torc_completion_next(&c, &f), 1);
+		check_eq(torc_future_try(f, &value), 0);
+		sum += VALUE(value);
+	}
+	check_eq(torc_completion_next(&c, &f), 0);
+	torc_completion_done(&c);
+	put_all(fs, 5);
+	*ret_value = ARG(sum);
+	return 0;
+}
+
+EVERYWHERE(pool, has_tasks_that_wait_for_one_of_several_after_the_other)
+{
+	for (unsigned workers = 1; workers < 4; workers++) {
+		struct torc_executor *pool = pool_with(POOL(.workers = workers));
+
+		expect(submit(pool, take_as_completed, pool), 0, ARG(10));
+		torc_executor_destroy(pool);
+	}
+}
+
+struct ping {
+	struct torc_executor *pools[2];
+	int depth;
+};
+
+static int ping(void *arg, void **ret_value)
+{
+	struct ping *p = arg, other = { { p->pools[1], p->pools[0] }, p->depth - 1 };
+	struct torc_future *f;
+	void *value;
+
+	if (!p->depth)
+		return 0;
+	f = submit(other.pools[0], ping, &other);
+	check_eq(torc_await(f, &value), 0);
+	torc_future_put(f);
+	*ret_value = ARG(VALUE(value) + 1);
+	return 0;
+}
+
+EVERYWHERE(pool, may_wait_for_another_one_that_waits_for_it)
+{
+	struct torc_executor *a = pool_with(POOL(.workers = 1)), *b = pool_with(POOL(.workers = 1));
+	struct ping p = { { a, b }, 20 };
+
+	expect(submit(a, ping, &p), 0, ARG(20));
+	torc_executor_destroy(a);
+	torc_executor_destroy(b);
+}
+
+EVERYWHERE(pool, is_shut_down_while_a_task_waits)
+{
+	for (int destroys = 0; destroys < 2; destroys++) {
+		struct torc_executor *pool = pool_with(POOL(.workers = 2));
+		struct torc_future *p = promise(), *waits = submit(pool, await_promise, p);
+		struct later l;
+
+		while (torc_future_state(waits) != TORC_RUNNING)
+			sched_yield();
+		check_eq(torc_executor_shutdown(pool, TORC_NO_WAIT | TORC_CANCEL_PENDING), 0);
+		check_eq(torc_future_state(waits), TORC_RUNNING);
+		later(&l, set_answer, p);
+		if (!destroys)
+			check_eq(torc_executor_shutdown(pool, 0), 0);
+		torc_executor_destroy(pool);
+		later_is_over(&l);
+		check_eq(torc_future_try(waits, NULL), 0);
+		torc_future_put(waits);
+		torc_future_put(p);
+	}
+}
+
+static int submit_and_pass_gate(void *arg, void **ret_value)
+{
+	struct family *f = arg;
+
+	(void)submit_children(arg, ret_value);
+	pass_gate(&f->gate);
+	return 0;
+}
+
+EVERYWHERE(pool, cancels_also_what_its_tasks_have_submitted)
+{
+	struct family f = { .pool = pool_with(POOL(.workers = 1)) };
+	struct torc_future *parent;
+
+	gate_init(&f.gate);
+	parent = submit(f.pool, submit_and_pass_gate, &f);
+	gate_wait(&f.gate, 1);
+	check_eq(torc_executor_shutdown(f.pool, TORC_CANCEL_PENDING | TORC_NO_WAIT), 0);
+	gate_open(&f.gate, 1);
+	torc_executor_destroy(f.pool);
+	for (int i = 0; i < 20; i++) {
+		check_eq(torc_future_state(f.futures[i]), TORC_CANCELLED);
+		torc_future_put(f.futures[i]);
+	}
+	check_eq(f.notes.count, 0);
+	expect(parent, 0, NULL);
+	gate_done(&f.gate);
+}
+
 /* --- fibers of a loop and a pool, each for the other --- */
+
+static int go_round_trips(void *arg)
+{
+	struct torc_executor *pool = pool_with(POOL(.workers = 2));
+
+	(void)arg;
+	for (int i = 0; i < 100; i++)
+		expect(submit(pool, give, ARG(i)), 0, ARG(i));
+	torc_executor_destroy(pool);
+	return 0;
+}
+
+static int go_round_trips_on_all_loops(void *arg)
+{
+	struct torc_group g;
+
+	torc_group_enter(&g);
+	for (int loop = 0; loop < torc_loop_count(); loop++)
+		check_eq(torc_group_spawn_with(&g, HOW(.loop = TORC_ON_LOOP(loop)), go_round_trips,
+					       arg),
+			 0);
+	return torc_group_wait(&g);
+}
+
+Test(pool, wakes_fibers_whatever_the_kernel_lacks)
+{
+	static const char *const off[] = { "",
+					   "membarrier",
+					   "msg_ring",
+					   "single_issuer",
+					   "defer_taskrun",
+					   "registered_ring",
+					   "min_wait",
+					   "membarrier,msg_ring,defer_taskrun,single_issuer" };
+
+	for (size_t i = 0; i < COUNT(off); i++) {
+		setenv("TORC_DISABLE", off[i], 1);
+		for (int loops = 1; loops < 3; loops++)
+			check_eq(run_with(OPTIONS(.loops = loops), go_round_trips_on_all_loops,
+					  NULL),
+				 0);
+	}
+	unsetenv("TORC_DISABLE");
+}
 
 static int set_from_fiber(void *arg)
 {

@@ -14,6 +14,7 @@
 #include <sched.h>
 #include <semaphore.h>
 #include <stdatomic.h>
+#include <sys/resource.h>
 
 #include <torc/executor/executor.h>
 #include <torc/executor/offload.h>
@@ -318,6 +319,31 @@ static inline void note_down(struct notes *n, int who)
 	check_lt(i, (int)COUNT(n->seen));
 	n->seen[i] = who;
 }
+
+/* ---- when memory is short ---- */
+
+static inline size_t address_space(void)
+{
+	FILE *file = fopen("/proc/self/statm", "re");
+	size_t pages = 0;
+
+	check(file);
+	check_eq(fscanf(file, "%zu", &pages), 1);
+	fclose(file);
+	return pages * (size_t)sysconf(_SC_PAGESIZE);
+}
+
+/* For the time of a call no more than so many bytes of addresses can be had. Not under ASan, which needs them all. */
+#define WITHOUT_MEMORY(bytes, call)                          \
+	do {                                                 \
+		struct rlimit before_, few_;                 \
+		check_eq(getrlimit(RLIMIT_AS, &before_), 0); \
+		few_ = before_;                              \
+		few_.rlim_cur = address_space() + (bytes);   \
+		check_eq(setrlimit(RLIMIT_AS, &few_), 0);    \
+		call;                                        \
+		check_eq(setrlimit(RLIMIT_AS, &before_), 0); \
+	} while (0)
 
 /* ---- executors and futures ---- */
 

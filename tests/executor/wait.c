@@ -3,8 +3,6 @@
  */
 #include "tests/executor/run.h"
 
-#include <sys/resource.h>
-
 #include <torc/executor/wait.h>
 
 TestSuite(wait, .timeout = 20);
@@ -315,29 +313,6 @@ Test(wait, ends_with_the_scope_and_leaves_the_futures_alone)
 
 #define TOO_MANY ((size_t)1 << 21)
 
-static size_t address_space(void)
-{
-	FILE *file = fopen("/proc/self/statm", "re");
-	size_t pages = 0;
-
-	check(file);
-	check_eq(fscanf(file, "%zu", &pages), 1);
-	fclose(file);
-	return pages * (size_t)sysconf(_SC_PAGESIZE);
-}
-
-/* For the time of a call hardly any more memory can be had. */
-#define WITHOUT_MEMORY(call)                                 \
-	do {                                                 \
-		struct rlimit before_, few_;                 \
-		check_eq(getrlimit(RLIMIT_AS, &before_), 0); \
-		few_ = before_;                              \
-		few_.rlim_cur = address_space() + (1 << 20); \
-		check_eq(setrlimit(RLIMIT_AS, &few_), 0);    \
-		call;                                        \
-		check_eq(setrlimit(RLIMIT_AS, &before_), 0); \
-	} while (0)
-
 static void wait_without_memory(void)
 {
 	struct torc_future **fs = calloc(TOO_MANY, sizeof(*fs)), *f = promise();
@@ -347,9 +322,11 @@ static void wait_without_memory(void)
 	check(fs);
 	for (size_t i = 0; i < TOO_MANY; i++)
 		fs[i] = f;
-	WITHOUT_MEMORY(wait = torc_wait(fs, TOO_MANY, TORC_FIRST_COMPLETED, TORC_NEVER));
-	WITHOUT_MEMORY(all = torc_await_all(fs, TOO_MANY, NULL));
-	WITHOUT_MEMORY(completed = torc_as_completed(&c, fs, TOO_MANY, TORC_NEVER));
+	WITHOUT_MEMORY((size_t)1 << 20,
+		       wait = torc_wait(fs, TOO_MANY, TORC_FIRST_COMPLETED, TORC_NEVER));
+	WITHOUT_MEMORY((size_t)1 << 20, all = torc_await_all(fs, TOO_MANY, NULL));
+	WITHOUT_MEMORY((size_t)1 << 20,
+		       completed = torc_as_completed(&c, fs, TOO_MANY, TORC_NEVER));
 	check_eq(wait, -ENOMEM);
 	check_eq(all, -ENOMEM);
 	check_eq(completed, -ENOMEM);
