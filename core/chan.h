@@ -132,21 +132,27 @@ TORC_API bool torc_chan_is_closed(const struct torc_chan *chan);
 enum torc_case_op {
 	TORC_RECV,
 	TORC_SEND,
+	TORC_WAIT, /* for an event (core/sync.h), or a future's (executor/future.h) */
 };
+
+struct torc_event;
 
 /* One of several things to wait for. */
 struct torc_case {
-	struct torc_chan *chan; /* NULL: this one is never ready */
+	union { /* NULL: this one is never ready */
+		struct torc_chan *chan;
+		struct torc_event *event; /* of TORC_WAIT */
+	};
 	enum torc_case_op op;
-	void *item;     /* to be sent (and only read), or to be received into */
-	int32_t result; /* of the case that was chosen: as from torc_chan_send or torc_chan_recv */
+	void *item; /* to be sent (and only read), or to be received into */
+	int32_t result; /* of the case that was chosen: as from torc_chan_send or torc_chan_recv; 0 of an event */
 	/* private */
 	struct torc__node node;
 	struct torc_case *next_locked;
 };
 
 /*
- * torc_select - do the first of several sends and receives that can be done, and only that one.
+ * torc_select - do the first of several sends and receives that can be done, or see which event is set; only one of them.
  *
  *	struct torc_case cases[] = {
  *		{ .chan = &jobs, .op = TORC_RECV, .item = &job },
@@ -157,9 +163,10 @@ struct torc_case {
  *	case 1: ...				cases[1].result: 0 sent, -EPIPE closed
  *	}
  *
- * When several can be done the choice goes round, so that none is starved. A closed channel can be done.
+ * When several can be done the choice goes round, so that none is starved. A closed channel can be done,
+ * and so can an event that is set.
  *
- *   @cases        [count]; may name a channel several times
+ *   @cases        [count]; may name a channel or event several times
  *   @deadline_ns  a moment of torc_now_ns; 0: do not wait (the `default` of Go); TORC_NEVER
  *
  * Returns     0 .. count-1   the index of the case that was done; its `result` is written, no other's

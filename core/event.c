@@ -5,7 +5,7 @@
 
 #include <errno.h>
 
-#include "core/internal/waiters.h"
+#include "core/internal/event.h"
 
 static const struct torc__wait_kind event_kind = {
 	.name = "event",
@@ -23,7 +23,7 @@ static const struct torc__wait_kind latch_kind = {
 
 void torc_event_init(struct torc_event *e)
 {
-	*e = (struct torc_event){ .set = false };
+	*e = (struct torc_event){ .state = 0 };
 }
 
 void torc_event_done(struct torc_event *e)
@@ -36,26 +36,49 @@ int torc_event_wait(struct torc_event *e)
 	struct torc__fiber *f = torc__self();
 	struct torc__waiter w;
 	int r = torc__scope_check(f);
-	bool owned, set;
+	bool owned, set, expected = torc__event_expected(e);
 
 	if (r < 0)
 		return r;
 	owned = torc__guard_enter(f->loop, &e->guard);
-	set = e->set;
+	set = torc__event_announce(e);
 	if (!set)
 		torc__waiter_queue(&w, f, &e->guard, &e->waiters);
 	torc__guard_leave(f->loop, &e->guard, owned);
-	return set ? 0 : torc__waiter_park(&w, &event_kind);
+	if (set)
+		return 0;
+	f->loop->in_flight += expected;
+	r = torc__waiter_park(&w, &event_kind);
+	f->loop->in_flight -= expected;
+	return r;
+}
+
+/* All in line, but for those that select and have another case already. */
+static void grant_all(struct torc_event *e, struct torc__granted *granted)
+{
+	struct torc__node *node;
+
+	while ((node = torc__queue_grant(&e->waiters, 0)))
+		if (torc__node_claim(node))
+			torc__granted_add(granted, node);
+}
+
+static void check_own(const struct torc_event *e)
+{
+	torc__check(!(__atomic_load_n(&e->state, __ATOMIC_RELAXED) & TORC__EVENT_SHARED),
+		    "a future's event is set or cleared");
 }
 
 void torc_event_set(struct torc_event *e)
 {
 	struct torc__loop *loop = torc__here();
 	TORC__GRANTED(granted);
-	bool owned = torc__guard_enter(loop, &e->guard);
+	bool owned;
 
-	__atomic_store_n(&e->set, true, __ATOMIC_RELEASE);
-	torc__queue_grant_all(&e->waiters, 0, &granted);
+	check_own(e);
+	owned = torc__guard_enter(loop, &e->guard);
+	__atomic_store_n(&e->state, TORC__EVENT_SET, __ATOMIC_RELEASE);
+	grant_all(e, &granted);
 	torc__guard_leave(loop, &e->guard, owned);
 	torc__wake_granted(loop, &granted);
 }
@@ -63,15 +86,54 @@ void torc_event_set(struct torc_event *e)
 void torc_event_clear(struct torc_event *e)
 {
 	struct torc__loop *loop = torc__here();
-	bool owned = torc__guard_enter(loop, &e->guard);
+	bool owned;
 
-	__atomic_store_n(&e->set, false, __ATOMIC_RELAXED);
+	check_own(e);
+	owned = torc__guard_enter(loop, &e->guard);
+	__atomic_store_n(&e->state, 0, __ATOMIC_RELAXED);
 	torc__guard_leave(loop, &e->guard, owned);
 }
 
 bool torc_event_is_set(const struct torc_event *e)
 {
-	return __atomic_load_n(&e->set, __ATOMIC_ACQUIRE);
+	return __atomic_load_n(&e->state, __ATOMIC_ACQUIRE) & TORC__EVENT_SET;
+}
+
+/* --- shared events --- */
+
+bool torc__event_hook(struct torc_event *e, struct torc__hook *hook)
+{
+	bool set;
+
+	hook->node.waiter = NULL;
+	torc__guard_lock(NULL, &e->guard);
+	set = torc__event_announce(e);
+	if (!set)
+		torc__queue_push(&e->waiters, &hook->node);
+	torc__guard_unlock(&e->guard);
+	return !set;
+}
+
+bool torc__event_unhook(struct torc_event *e, struct torc__hook *hook)
+{
+	bool queued;
+
+	torc__guard_lock(NULL, &e->guard);
+	queued = hook->node.queued;
+	if (queued)
+		torc__queue_remove(&e->waiters, &hook->node);
+	torc__guard_unlock(&e->guard);
+	return queued;
+}
+
+void torc__event_wake(struct torc_event *e)
+{
+	TORC__GRANTED(granted);
+
+	torc__guard_lock(NULL, &e->guard);
+	grant_all(e, &granted);
+	torc__guard_unlock(&e->guard);
+	torc__wake_granted(torc__loop(), &granted);
 }
 
 /* --- latch --- */

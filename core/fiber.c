@@ -5,6 +5,7 @@
 
 #include "core/internal/fiber.h"
 #include "core/internal/loop.h"
+#include "core/internal/system.h"
 
 bool torc_in_fiber(void)
 {
@@ -344,7 +345,9 @@ uint64_t torc_now_ns(void)
 {
 	struct torc__loop *loop = torc__loop();
 
-	return loop ? loop->ring.kernel->now(&loop->ring) : torc__kernel_uring.now(NULL);
+	if (loop)
+		return loop->ring.kernel->now(&loop->ring);
+	return torc__system->now_ns ? torc__system->now_ns() : torc__kernel_uring.now(NULL);
 }
 
 uint64_t torc_turn_ns(void)

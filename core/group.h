@@ -84,6 +84,8 @@ struct torc_spawn_options {
 	int loop;           /* 0: the caller's; TORC_ON_LOOP(index); TORC_ON_LEAST_LOADED */
 	struct torc_task
 		*task; /* filled in: to join or cancel the fiber; until the group is left */
+	/* private: called with the spawn's argument when there is no room for the fiber on another loop */
+	void (*unstarted)(void *arg, int error);
 };
 
 #define TORC_ON_LOOP(index) ((index) + 1)

@@ -48,6 +48,7 @@ struct torc__remote {
 	void *arg;
 	const void *spawn_site;
 	unsigned class_index;
+	void (*unstarted)(void *arg, int error); /* or NULL */
 
 	/* Home's. */
 	struct torc__mail adopt_mail;
@@ -271,6 +272,8 @@ static void deliver_start(struct torc__loop *loop, struct torc__mail *mail)
 	error = start(r, loop);
 	if (error) {
 		torc__locals_drop(r->locals);
+		if (r->unstarted)
+			r->unstarted(r->arg, error);
 		report_end(r, error, false);
 	}
 	torc__load_publish(loop);
@@ -307,6 +310,7 @@ static struct torc__remote *create(struct torc__loop *from, struct torc_group *g
 	if (o) {
 		r->name = o->name;
 		r->task = o->task;
+		r->unstarted = o->unstarted;
 		r->placed = o->loop == TORC_ON_LEAST_LOADED;
 	}
 	r->adopt_mail.deliver = deliver_adopt;

@@ -1,14 +1,15 @@
 /*
  * core/select.c - torc_select of core/chan.h.
  *
- * Who selects looks at its channels, and queues a node in each, with all their guards held. So nobody can
+ * Who selects looks at its channels and events, and queues a node in each, with all their guards held. So nobody can
  * claim it while it tries to do a case, and a partner that selects too is claimed by one compare-and-swap; nobody
  * ever has to be claimed together with somebody else, and nothing has to be taken back.
  *
- * Where the loop owns all guards, that is one store and a comparison per channel. Otherwise they are locked in
+ * Where the loop owns all guards, that is one store and a comparison for each. Otherwise they are locked in
  * the order of their addresses.
  */
 #include "core/internal/chan.h"
+#include "core/internal/event.h"
 
 struct select {
 	struct torc__waiter
@@ -18,15 +19,22 @@ struct select {
 	struct torc_case *
 		locked; /* one case of each channel, by address; unused when the guards are owned */
 	bool owned;
+	unsigned expected; /* cases that another thread may bring about */
 };
 
 /* --- guards --- */
+
+/* The first member of a channel as of an event. */
+static struct torc__guard *guard_of(const struct torc_case *c)
+{
+	return c->op == TORC_WAIT ? &c->event->guard : &c->chan->guard;
+}
 
 static bool enter_owned(const struct select *s, struct torc__loop *loop)
 {
 	torc__guarding_begin(loop);
 	for (size_t i = 0; i < s->count; i++)
-		if (s->cases[i].chan && !torc__guard_owned(loop, &s->cases[i].chan->guard)) {
+		if (s->cases[i].chan && !torc__guard_owned(loop, guard_of(&s->cases[i]))) {
 			torc__guarding_end(loop);
 			return false;
 		}
@@ -56,7 +64,7 @@ static void enter(struct select *s, struct torc__loop *loop)
 		if (s->cases[i].chan)
 			sort_case(s, &s->cases[i]);
 	for (struct torc_case *c = s->locked; c; c = c->next_locked)
-		torc__guard_lock(loop, &c->chan->guard);
+		torc__guard_lock(loop, guard_of(c));
 }
 
 static void leave(struct select *s, struct torc__loop *loop)
@@ -66,7 +74,7 @@ static void leave(struct select *s, struct torc__loop *loop)
 		return;
 	}
 	for (struct torc_case *c = s->locked; c; c = c->next_locked)
-		torc__guard_unlock(&c->chan->guard);
+		torc__guard_unlock(guard_of(c));
 }
 
 /* --- cases, inside the guards --- */
@@ -75,7 +83,10 @@ static int do_case(struct torc_case *c, struct torc__node **ret_wake)
 {
 	if (c->op == TORC_SEND)
 		return torc__chan_send_now(c->chan, c->item, ret_wake);
-	torc__check(c->op == TORC_RECV, "torc_select of a case that neither sends nor receives");
+	if (c->op == TORC_WAIT)
+		return torc__event_announce(c->event) ? 0 : -EAGAIN;
+	torc__check(c->op == TORC_RECV,
+		    "torc_select of a case that does not send, receive or wait");
 	return torc__chan_recv_now(c->chan, c->item, ret_wake);
 }
 
@@ -95,12 +106,15 @@ static int do_one(struct select *s, size_t first, struct torc__node **ret_wake)
 
 static struct torc__queue *queue_of(const struct torc_case *c)
 {
+	if (c->op == TORC_WAIT)
+		return &c->event->waiters;
 	return c->op == TORC_SEND ? &c->chan->senders : &c->chan->receivers;
 }
 
 static void queue_all(struct select *s)
 {
 	s->waiter.selecting = TORC__SELECTING;
+	s->expected = 0;
 	for (size_t i = 0; i < s->count; i++) {
 		struct torc_case *c = &s->cases[i];
 
@@ -109,7 +123,10 @@ static void queue_all(struct select *s)
 		c->node.queued = false;
 		if (!c->chan)
 			continue;
-		c->chan->selecting++;
+		if (c->op == TORC_WAIT)
+			s->expected += torc__event_expected(c->event);
+		else
+			c->chan->selecting++;
 		torc__queue_push(queue_of(c), &c->node);
 	}
 }
@@ -129,11 +146,16 @@ static void cancel(struct torc__wait *wait)
 /* As many cases as the message has room for. */
 static void describe(const struct torc__wait *wait, struct torc__message *m)
 {
+	static const char *const verbs[] = {
+		[TORC_RECV] = "receive from ",
+		[TORC_SEND] = "send to ",
+		[TORC_WAIT] = "wait for ",
+	};
 	const struct select *s = (const struct select *)wait;
 
 	for (size_t i = 0; i < s->count && m->len < sizeof(m->text) / 2; i++) {
 		torc__message_text(m, i ? ", to " : " to ");
-		torc__message_text(m, s->cases[i].op == TORC_SEND ? "send to " : "receive from ");
+		torc__message_text(m, verbs[s->cases[i].op]);
 		torc__message_number(m, (uintptr_t)s->cases[i].chan, 16);
 	}
 }
@@ -153,7 +175,7 @@ static int end_wait(struct select *s, struct torc__loop *loop)
 	for (size_t i = 0; i < s->count; i++) {
 		struct torc_case *c = &s->cases[i];
 
-		if (c->chan)
+		if (c->chan && c->op != TORC_WAIT)
 			c->chan->selecting--;
 		if (c->node.queued) {
 			torc__queue_remove(queue_of(c), &c->node);
@@ -168,7 +190,9 @@ static int end_wait(struct select *s, struct torc__loop *loop)
 
 static int wait(struct select *s, struct torc__fiber *f)
 {
+	f->loop->in_flight += s->expected;
 	torc__park(f, &s->waiter.wait, &select_kind);
+	f->loop->in_flight -= s->expected;
 	return end_wait(s, f->loop);
 }
 

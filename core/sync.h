@@ -174,9 +174,10 @@ TORC_API uint32_t torc_sem_units(const struct torc_sem *sem);
 
 /* Something that has happened, or not. It stays so until it is cleared. */
 struct torc_event {
-	struct torc__guard guard;
+	struct torc__guard guard; /* first */
+	uint32_t state;           /* bits: core/internal/event.h */
+	int32_t value;            /* for what is built on it */
 	struct torc__queue waiters;
-	bool set;
 };
 
 TORC_API void torc_event_init(struct torc_event *event);

@@ -22,7 +22,10 @@ void torc__wake_granted(struct torc__loop *loop, struct torc__granted *granted)
 	/* A node's memory is its fiber's, which may run as soon as it is woken. */
 	for (; node; node = next) {
 		next = node->next;
-		torc__wake(loop, node);
+		if (torc__likely(node->waiter != NULL))
+			torc__wake(loop, node);
+		else
+			((struct torc__hook *)node)->fire((struct torc__hook *)node);
 	}
 }
 

@@ -75,29 +75,13 @@ static inline void torc__chan_take(struct torc_chan *c, void *ret_item)
 	torc__chan_set_count(c, c->count - 1);
 }
 
-/* May this waiter go on, or has another of its nodes been taken already? */
-static inline bool torc__waiter_claim(struct torc__waiter *w)
-{
-	uint32_t expected = TORC__SELECTING;
-
-	return __atomic_compare_exchange_n(&w->selecting, &expected, TORC__CLAIMED, false,
-					   __ATOMIC_ACQ_REL, __ATOMIC_RELAXED);
-}
-
 /* The first node in line whose fiber can still go on, taken out; NULL: none. */
 static inline struct torc__node *torc__chan_grant(struct torc__queue *queue, int result)
 {
 	struct torc__node *node;
 
-	while ((node = torc__queue_grant(queue, result))) {
-		if (torc__likely(__atomic_load_n(&node->waiter->selecting, __ATOMIC_RELAXED) ==
-				 TORC__NOT_SELECTING))
-			break;
-		if (torc__waiter_claim(node->waiter)) {
-			node->waiter->granted = node;
-			break;
-		}
-	}
+	while ((node = torc__queue_grant(queue, result)) && !torc__node_claim(node))
+		continue;
 	return node;
 }
 

@@ -37,12 +37,25 @@
 #define TORC__GUARD_FRESH  0u
 #define TORC__GUARD_SHARED 1u
 #define TORC__GUARD_LOOPS  2u
+#define TORC__GUARD_INIT_SHARED       \
+	{                             \
+		TORC__GUARD_SHARED, 0 \
+	}                             /* for threads that are no loops, too */
 #define TORC__GUARD_NOBODY UINT32_MAX /* the id of a loop that owns none */
 
 /* Ask the kernel for membarrier, for this process. Returns whether guards may have owners. */
 bool torc__guards_start(uint32_t disabled);
 
-/* Step a, and what follows from the owner that is found. */
+/* The same outside of a runtime, as TORC_DISABLE has it. Returns whether torc__barrier_heavy works. */
+bool torc__barrier_start(void);
+
+/*
+ * Step c: every other thread of the process has been through a full barrier. Returns false where there is none:
+ * torc__guards_start tells in advance.
+ */
+bool torc__barrier_heavy(void);
+
+/* Step a, and what follows from the owner that is found. A NULL loop: for a guard that was shared from the beginning. */
 void torc__guard_lock(struct torc__loop *loop, struct torc__guard *guard);
 
 static inline void torc__guard_unlock(struct torc__guard *guard)

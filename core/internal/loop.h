@@ -59,6 +59,8 @@ struct torc__wake {
 
 /* State that a layer above keeps per loop. */
 enum torc__attachment {
+	TORC__ATTACHED_FUTURES,
+	TORC__ATTACHED_OFFLOAD,
 	TORC__ATTACHED_BUFFERS,
 	TORC__ATTACHED_HTTP,
 	TORC__ATTACHMENTS,

@@ -18,6 +18,7 @@
 #include "core/internal/trap.h"
 
 struct torc__runtime;
+struct torc__thread;
 
 /* As core/sys.h, one for one; then what only the runtime asks for. */
 struct torc__system {
@@ -46,6 +47,12 @@ struct torc__system {
 	void (*run_loops)(struct torc__runtime *rt);
 	/* Let the other loops go on; the runtime's lock is held, and held again on return. */
 	void (*await_loops)(struct torc__runtime *rt);
+	/* core/internal/thread.h; NULL: the kernel's. */
+	int (*thread_start)(struct torc__thread *thread);
+	void (*thread_point)(void); /* another thread may run here, if it likes */
+	void (*futex_wait)(uint32_t *word, uint32_t expected, uint64_t deadline_ns);
+	void (*futex_wake)(const uint32_t *word, unsigned count);
+	uint64_t (*now_ns)(void); /* the monotonic clock, for threads that are no loops */
 	/* Whether this allocation is to fail. NULL: none is. */
 	bool (*refuse_memory)(void);
 	/* Mappings, which are slow to make anew for each of many short runs; NULL: the kernel's. */
@@ -113,6 +120,12 @@ static inline void torc__unmap(void *base, size_t bytes, int flags)
 		torc__system->unmap(base, bytes, flags);
 	else
 		munmap(base, bytes);
+}
+
+/* On a cache line of its own; bytes is a multiple of 64. */
+static inline void *torc__alloc_lines(size_t bytes)
+{
+	return torc__memory_refused() ? NULL : torc__memory_taken(aligned_alloc(64, bytes));
 }
 
 static inline void torc__free(void *block)

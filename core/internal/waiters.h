@@ -35,6 +35,15 @@ enum torc__selecting {
 	TORC__CLAIMED,
 };
 
+/*
+ * Something else in line: a node whose waiter is NULL. `fire` is called instead of a fiber being woken, on whichever
+ * thread does that, outside of the guard. The hook's memory is its own again then.
+ */
+struct torc__hook {
+	struct torc__node node; /* first */
+	void (*fire)(struct torc__hook *hook);
+};
+
 static inline void torc__queue_push(struct torc__queue *queue, struct torc__node *node)
 {
 	node->next = NULL;
@@ -92,6 +101,29 @@ static inline void torc__queue_grant_all(struct torc__queue *queue, int result,
 {
 	while (queue->first)
 		torc__granted_add(granted, torc__queue_grant(queue, result));
+}
+
+/* May this waiter go on, or has another of its nodes been taken already? */
+static inline bool torc__waiter_claim(struct torc__waiter *w)
+{
+	uint32_t expected = TORC__SELECTING;
+
+	return __atomic_compare_exchange_n(&w->selecting, &expected, TORC__CLAIMED, false,
+					   __ATOMIC_ACQ_REL, __ATOMIC_RELAXED);
+}
+
+/* Is the fiber of this node, which was just taken out, to go on with it? Not when it selects and has another. */
+static inline bool torc__node_claim(struct torc__node *node)
+{
+	struct torc__waiter *w = node->waiter;
+
+	if (torc__likely(!w ||
+			 __atomic_load_n(&w->selecting, __ATOMIC_RELAXED) == TORC__NOT_SELECTING))
+		return true;
+	if (!torc__waiter_claim(w))
+		return false;
+	w->granted = node;
+	return true;
 }
 
 void torc__wake_away(struct torc__loop *loop, struct torc__waiter *waiter, bool later);

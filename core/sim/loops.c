@@ -151,12 +151,12 @@ static void resume(struct torc__sim_ring *ring)
 	torc__sim->steps += !ring->awaiting;
 }
 
-/* Lets one loop run; returns false when none can. */
+/* Lets one loop or thread run; returns false when none can. */
 static bool run_one(struct torc__sim *sim)
 {
 	struct torc__sim_ring *able[TORC__SIM_LOOPS];
 	int n = sim->rt->loop_count;
-	size_t count = 0;
+	size_t count = 0, threads, next;
 
 	for (int i = 0; i < n; i++) {
 		struct torc__sim_ring *ring = &sim->rings[(sim->turn + i) % n];
@@ -164,9 +164,14 @@ static bool run_one(struct torc__sim *sim)
 		if (can_run(ring))
 			able[count++] = ring;
 	}
-	if (!count)
+	threads = torc__sim_threads_able();
+	if (!count && !threads)
 		return false;
-	resume(able[torc__sim_pick(count)]);
+	next = torc__sim_pick(count + threads);
+	if (next < count)
+		resume(able[next]);
+	else
+		torc__sim_thread_resume(next - count);
 	return true;
 }
 
@@ -175,13 +180,15 @@ static bool all_ended(const struct torc__sim *sim)
 	for (int i = 0; i < sim->rt->loop_count; i++)
 		if (!sim->rings[i].ended)
 			return false;
-	return true;
+	return torc__sim_threads_ended();
 }
 
 static void pass_time(struct torc__sim *sim)
 {
 	uint64_t at = torc__sim_next();
 
+	if (torc__sim_threads_next() < at)
+		at = torc__sim_threads_next();
 	for (int i = 0; i < sim->rt->loop_count; i++)
 		if (wakes_at(&sim->rings[i]) < at)
 			at = wakes_at(&sim->rings[i]);
@@ -357,10 +364,15 @@ static int sim_enter(struct torc__ring *r, unsigned wait_count, uint64_t timeout
 	return 0;
 }
 
+uint64_t torc__sim_now(void)
+{
+	return torc__sim->now_ns += LOOK_NS;
+}
+
 static uint64_t sim_now(struct torc__ring *r)
 {
 	(void)r;
-	return torc__sim->now_ns += LOOK_NS;
+	return torc__sim_now();
 }
 
 static int sim_provide(struct torc__ring *r, struct io_uring_buf_reg *reg)

@@ -3,6 +3,7 @@
  *
  *	engine.c	the clock, events to come, random numbers, chaos, the trace, failures
  *	loops.c		the loops as coroutines, who runs next; the seam of kernel.h: the queues of a ring
+ *	threads.c	other threads, likewise
  *	op.c		the life of an operation, and cancellation
  *	memory.c	what the program must not touch: buffers of operations, provided buffers
  *	file.c		descriptors and what they stand for
@@ -166,10 +167,28 @@ extern const struct torc__kernel torc__sim_kernel;
 void torc__sim_run_loops(struct torc__runtime *rt);
 void torc__sim_await_loops(struct torc__runtime *rt);
 
+/* The clock; looking at it takes some time. */
+uint64_t torc__sim_now(void);
+
 void torc__sim_post(struct torc__sim_ring *ring, uint64_t user_data, int res, unsigned flags);
 
 /* The ring of a message's target, or NULL. */
 struct torc__sim_ring *torc__sim_ring_of(int fd);
+
+/* --- threads.c --- */
+
+struct torc__thread;
+
+int torc__sim_thread_start(struct torc__thread *thread);
+void torc__sim_thread_point(void);
+void torc__sim_futex_wait(uint32_t *word, uint32_t expected, uint64_t deadline_ns);
+void torc__sim_futex_wake(const uint32_t *word, unsigned count);
+
+/* How many can run; let one of them run; when another one will be able to, if nobody wakes it. */
+size_t torc__sim_threads_able(void);
+void torc__sim_thread_resume(size_t index);
+uint64_t torc__sim_threads_next(void);
+bool torc__sim_threads_ended(void);
 
 /* --- op.c --- */
 

@@ -774,7 +774,7 @@ Test(select, misuse_traps_with_a_message)
 	expect_trap(select_done, "a channel is used that was not initialised, or is done with");
 	expect_trap(done_while_selected, "a channel is done with while a fiber waits for it");
 	expect_trap(done_when_closed, "a channel is done with while a fiber waits for it");
-	expect_trap(select_neither, "torc_select of a case that neither sends nor receives");
+	expect_trap(select_neither, "torc_select of a case that does not send, receive or wait");
 	expect_trap(select_too_many, "more than INT32_MAX cases");
 	expect_trap_outside(select_outside, "called outside of a fiber");
 }

@@ -355,7 +355,7 @@ static int ops_hear(void *arg)
 
 static void ops_tell(void)
 {
-	struct ops_news news = { .come = { .set = false } };
+	struct ops_news news = { .come = { .state = 0 } };
 	struct torc_group g;
 
 	torc_group_enter_supervisor(&g);

@@ -17,7 +17,6 @@
 // Linked statically, as torc-bench is: a fifth faster than with shared libraries.
 #include "bench.hpp"
 
-#include <cmath>
 #include <cstdio>
 #include <string>
 #include <thread>
@@ -30,14 +29,6 @@
 using namespace boost::fibers;
 
 int bench::cores = 1;
-
-void bench::report(const char *name, const char *metric, double value, const char *unit)
-{
-	std::printf("{\"bench\":\"%s\",\"metric\":\"%s\",\"value\":", name, metric);
-	std::printf(std::isfinite(value) ? "%.6g" : "null", value);
-	std::printf(",\"unit\":\"%s\"}\n", unit);
-	std::fflush(stdout);
-}
 
 void bench::pin(int core)
 {

@@ -11,7 +11,8 @@
 //   - sync.WaitGroup carries no error and cancels nobody; torc's groups do.
 //   - There is no yield to a certain goroutine: Gosched goes through the global queue.
 //
-// With --cores 1 GOMAXPROCS is 1, else 2. Rows of the bench "cross" are measured on two only.
+// With --cores 1 GOMAXPROCS is 1, else 2. Rows of the bench "cross" are measured on two only. With --pool the
+// rows are those of torc's executor instead, see pool.go.
 package main
 
 import (
@@ -50,13 +51,16 @@ func median(measure func() float64) float64 {
 	return values[repeats/2]
 }
 
+func printRow(bench, metric, unit string, value float64) {
+	fmt.Printf("{\"bench\":\"%s\",\"metric\":\"%s\",\"value\":%.6g,\"unit\":\"%s\"}\n", bench, metric, value, unit)
+}
+
 func report(r row) {
-	fmt.Printf("{\"bench\":\"%s\",\"metric\":\"%s\",\"value\":%.6g,\"unit\":\"%s\"}\n",
-		r.bench, r.metric, median(r.measure), r.unit)
+	printRow(r.bench, r.metric, r.unit, median(r.measure))
 }
 
 func usage() {
-	fmt.Println("Usage: bench-go [--cores 1|2]\n" +
+	fmt.Println("Usage: bench-go [--cores 1|2 | --pool]\n" +
 		"Measure Go beside torc-bench: one JSON object per line.")
 }
 
@@ -65,6 +69,7 @@ func main() {
 	flags.Usage = func() {}
 	flags.SetOutput(os.Stderr)
 	cores := flags.Int("cores", 1, "")
+	pool := flags.Bool("pool", false, "")
 
 	err := flags.Parse(os.Args[1:])
 	if err == flag.ErrHelp {
@@ -76,6 +81,10 @@ func main() {
 		os.Exit(2)
 	}
 
+	if *pool {
+		poolRows()
+		return
+	}
 	runtime.GOMAXPROCS(*cores)
 	for _, r := range rows {
 		report(r)

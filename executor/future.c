@@ -1,0 +1,354 @@
+#include "executor/internal/future.h"
+
+#include <errno.h>
+
+#include "core/internal/loop.h"
+#include "core/internal/symbols.h"
+#include "core/internal/system.h"
+#include "executor/internal/worker.h"
+
+/* --- memory --- */
+
+/* So many are kept by a loop or worker. */
+#define CACHE_MOST 1024u
+
+static void destroy_cache(void *data)
+{
+	torc__futures_done(data);
+	torc__free(data);
+}
+
+static struct torc__futures *loop_cache(struct torc__loop *loop)
+{
+	struct torc__attached *attached = &loop->attached[TORC__ATTACHED_FUTURES];
+
+	if (torc__likely(attached->data != NULL))
+		return attached->data;
+	attached->data = torc__calloc(1, sizeof(struct torc__futures));
+	if (attached->data)
+		attached->destroy = destroy_cache;
+	return attached->data;
+}
+
+/* The calling thread's, or NULL: it has none. */
+static struct torc__futures *cache_here(void)
+{
+	struct torc__loop *loop = torc__loop();
+	struct torc__worker *worker;
+
+	if (loop)
+		return loop_cache(loop);
+	worker = torc__worker_here();
+	return worker ? &worker->futures : NULL;
+}
+
+static struct torc_future *allocate(void)
+{
+	struct torc__futures *cache = cache_here();
+	struct torc_future *f = cache ? cache->first : NULL;
+
+	if (torc__unlikely(!f))
+		return torc__alloc_lines(sizeof(*f));
+	cache->first = f->free;
+	cache->count--;
+	return f;
+}
+
+struct torc_future *torc__future_new(torc_work_fn *fn, void *arg, struct torc_executor *executor,
+				     unsigned references)
+{
+	struct torc_future *f = allocate();
+
+	if (f)
+		torc__future_init(f, fn, arg, executor, references, NULL);
+	return f;
+}
+
+void torc__futures_done(struct torc__futures *cache)
+{
+	struct torc_future *f, *next;
+
+	for (f = cache->first; f; f = next) {
+		next = f->free;
+		torc__free(f);
+	}
+	*cache = (struct torc__futures){ .first = NULL };
+}
+
+/* A failure that nobody has looked at. */
+static void report_unobserved(const struct torc_future *f)
+{
+#ifdef TORC_DEBUG
+	uint32_t state = torc__future_look(f);
+	struct torc__message m = { .len = 0 };
+
+	if (!(state & TORC__EVENT_SET) ||
+	    state & (TORC__FUTURE_OBSERVED | TORC__FUTURE_CANCELLED) || f->event.value >= 0)
+		return;
+	torc__message_text(&m, "torc: a future failed with -");
+	torc__message_number(&m, (unsigned)-f->event.value, 10);
+	torc__message_text(&m, ", and nobody has looked at it");
+	if (f->fn) {
+		torc__message_text(&m, ": ");
+		torc__symbols_put_last(&m, (const void *)f->fn);
+	}
+	torc__message_text(&m, "\n");
+	torc__message_write(&m);
+#else
+	(void)f;
+#endif
+}
+
+static void leave_block(struct torc__block *block)
+{
+	if (__atomic_load_n(&block->live, __ATOMIC_ACQUIRE) == 1 ||
+	    __atomic_sub_fetch(&block->live, 1, __ATOMIC_ACQ_REL) == 0)
+		torc__free(block);
+}
+
+static void release(struct torc_future *f)
+{
+	struct torc__futures *cache;
+
+	report_unobserved(f);
+	if (f->block) {
+		leave_block(f->block);
+		return;
+	}
+	cache = cache_here();
+	if (!cache || cache->count >= CACHE_MOST) {
+		torc__free(f);
+		return;
+	}
+	f->free = cache->first;
+	cache->first = f;
+	cache->count++;
+}
+
+struct torc_future *torc_future_get(struct torc_future *f)
+{
+	uint32_t before =
+		__atomic_fetch_add(&f->event.state, TORC__FUTURE_REFERENCE, __ATOMIC_RELAXED);
+
+	torc__check(before < UINT32_MAX - TORC__FUTURE_REFERENCE,
+		    "a future has more references than it can count");
+	return f;
+}
+
+void torc_future_put(struct torc_future *f)
+{
+	uint32_t state;
+
+	if (!f)
+		return;
+	/* The only one left: nobody else can change it. */
+	state = torc__future_look(f);
+	if (TORC__FUTURE_REFERENCES(state) > 1)
+		state = __atomic_fetch_sub(&f->event.state, TORC__FUTURE_REFERENCE,
+					   __ATOMIC_ACQ_REL);
+	if (TORC__FUTURE_REFERENCES(state) == 1)
+		release(f);
+}
+
+/* --- states --- */
+
+void torc__future_complete(struct torc_future *f, int status, void *value)
+{
+	uint32_t state = __atomic_load_n(&f->event.state, __ATOMIC_RELAXED), done;
+
+	f->event.value = status;
+	f->value = value;
+	do {
+		done = (state & ~TORC__FUTURE_RUNNING) | TORC__EVENT_SET;
+		if (!(state & TORC__EVENT_WATCHED))
+			done -= TORC__FUTURE_REFERENCE;
+	} while (!__atomic_compare_exchange_n(&f->event.state, &state, done, true, __ATOMIC_ACQ_REL,
+					      __ATOMIC_RELAXED));
+	if (torc__unlikely(state & TORC__EVENT_WATCHED)) {
+		torc__event_wake(&f->event);
+		torc_future_put(f);
+	} else if (torc__unlikely(!TORC__FUTURE_REFERENCES(done))) {
+		release(f);
+	}
+}
+
+static bool cancel_pending(struct torc_future *f)
+{
+	uint32_t state = __atomic_load_n(&f->event.state, __ATOMIC_RELAXED);
+
+	do
+		if (state & (TORC__EVENT_SET | TORC__FUTURE_RUNNING))
+			return false;
+	while (!__atomic_compare_exchange_n(&f->event.state, &state,
+					    state | TORC__EVENT_SET | TORC__FUTURE_CANCELLED, true,
+					    __ATOMIC_ACQ_REL, __ATOMIC_RELAXED));
+	if (state & TORC__EVENT_WATCHED)
+		torc__event_wake(&f->event);
+	return true;
+}
+
+bool torc_future_cancel(struct torc_future *f)
+{
+	struct torc_executor *executor = f->executor;
+	uint32_t state;
+
+	if (cancel_pending(f))
+		return true;
+	state = torc__future_look(f);
+	if (state & TORC__EVENT_SET)
+		return state & TORC__FUTURE_CANCELLED;
+	return executor && executor->ops->cancel && executor->ops->cancel(executor, f);
+}
+
+enum torc_future_state torc_future_state(const struct torc_future *f)
+{
+	uint32_t state = torc__future_look(f);
+
+	if (state & TORC__EVENT_SET)
+		return state & TORC__FUTURE_CANCELLED ? TORC_CANCELLED : TORC_DONE;
+	return state & TORC__FUTURE_RUNNING ? TORC_RUNNING : TORC_PENDING;
+}
+
+struct torc_event *torc_future_event(struct torc_future *f)
+{
+	return &f->event;
+}
+
+/* --- the side that works --- */
+
+int torc_future_create(struct torc_future **ret_future)
+{
+	struct torc_future *f = torc__future_new(NULL, NULL, NULL, 1);
+
+	if (!f)
+		return -ENOMEM;
+	*ret_future = f;
+	return 0;
+}
+
+bool torc_future_start(struct torc_future *f)
+{
+	return torc__future_start(f);
+}
+
+/*
+ * Two may complete a promise at a time, and only one of them may write the result: the one that makes it RUNNING, or
+ * finds that it is and takes that away. Whoever looks meanwhile sees it pending once more, which nobody can tell from
+ * having looked before, but for a cancellation: so COMPLETING is not a state, but held by the guard.
+ */
+static int complete(struct torc_future *f, int status, void *value)
+{
+	uint32_t state;
+	int r = 0;
+
+	torc__guard_lock(NULL, &f->event.guard);
+	if (!torc__future_start(f) && torc__future_look(f) & TORC__EVENT_SET)
+		r = torc__future_look(f) & TORC__FUTURE_CANCELLED ? -ECANCELED : -EALREADY;
+	if (r < 0) {
+		torc__guard_unlock(&f->event.guard);
+		return r;
+	}
+	f->event.value = status;
+	f->value = value;
+	state = __atomic_fetch_xor(&f->event.state, TORC__FUTURE_RUNNING | TORC__EVENT_SET,
+				   __ATOMIC_ACQ_REL);
+	torc__guard_unlock(&f->event.guard);
+	if (state & TORC__EVENT_WATCHED)
+		torc__event_wake(&f->event);
+	return 0;
+}
+
+int torc_future_set(struct torc_future *f, void *value)
+{
+	return complete(f, 0, value);
+}
+
+int torc_future_fail(struct torc_future *f, int error)
+{
+	torc__check(error < 0, "a future is failed with no error");
+	return complete(f, error, NULL);
+}
+
+torc_work_fn *torc_future_work(const struct torc_future *f, void **ret_arg)
+{
+	*ret_arg = f->arg;
+	return f->fn;
+}
+
+void torc_future_run(struct torc_future *f)
+{
+	void *value = NULL;
+	int status;
+
+	if (!torc__future_start(f)) {
+		torc_future_put(f);
+		return;
+	}
+	status = f->fn(f->arg, &value);
+	torc__future_complete(f, status, value);
+}
+
+/* --- the side that waits --- */
+
+int torc__future_read(struct torc_future *f, void **ret_value)
+{
+	int status = torc__future_status(f);
+
+	if (status < 0) {
+		__atomic_fetch_or(&f->event.state, TORC__FUTURE_OBSERVED, __ATOMIC_RELAXED);
+		return status;
+	}
+	if (ret_value)
+		*ret_value = f->value;
+	return status;
+}
+
+int torc_future_try(struct torc_future *f, void **ret_value)
+{
+	return torc__future_over(f) ? torc__future_read(f, ret_value) : -EINPROGRESS;
+}
+
+int torc_await_until(struct torc_future *f, uint64_t deadline_ns, void **ret_value)
+{
+	int r = torc__event_await(&f->event, deadline_ns, f);
+
+	return r < 0 ? r : torc__future_read(f, ret_value);
+}
+
+int torc_await(struct torc_future *f, void **ret_value)
+{
+	return torc_await_until(f, TORC_NEVER, ret_value);
+}
+
+/* --- callbacks --- */
+
+struct callback {
+	struct torc__hook hook; /* first */
+	struct torc_future *future;
+	torc_future_fn *fn;
+	void *arg;
+};
+
+static void call(struct torc__hook *hook)
+{
+	struct callback *c = (struct callback *)hook;
+
+	c->fn(c->future, c->arg);
+	torc_future_put(c->future);
+	torc__free(c);
+}
+
+int torc_future_on_done(struct torc_future *f, torc_future_fn *fn, void *arg)
+{
+	struct callback *c = torc__malloc(sizeof(*c));
+
+	if (!c)
+		return -ENOMEM;
+	*c = (struct callback){
+		.hook.fire = call, .future = torc_future_get(f), .fn = fn, .arg = arg
+	};
+	__atomic_fetch_or(&f->event.state, TORC__FUTURE_OBSERVED, __ATOMIC_RELAXED);
+	if (!torc__event_hook(&f->event, &c->hook))
+		call(&c->hook);
+	return 0;
+}

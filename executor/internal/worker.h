@@ -1,0 +1,189 @@
+/*
+ * executor/internal/worker.h - the threads of a pool: what they run next, and how they sleep.
+ *
+ * A worker that finds nothing searches for a while, and then parks. Not all that have nothing to do search: a search costs
+ * a core. What must hold is that a task never waits while a worker sleeps and nobody searches:
+ *
+ *	who adds a task					a worker that parks
+ *	1  make it visible				a  put itself into the list, parked++
+ *	2  parked? if not, done				b  searching--, if it did
+ *	3  full barrier					c  heavy barrier
+ *	4  searching? then done				d  look for tasks once more; if there are any, undo a
+ *	5  searching: 0 -> 1, wake one			e  sleep
+ *
+ *	a searcher that has found a task
+ *	i  searching--
+ *	j  was it the last? then look for more tasks; if there are any, as 2 to 5
+ *
+ * Between 1 and 2 is no barrier on the processor: c makes one of them (membarrier(2)). If it comes before 2, then 2 sees a;
+ * else d sees 1. That is one system call of whoever parks, who has nothing better to do, for some 7 ns in each
+ * fork. Who is sent on by 4 had read `searching` before b or i, which are atomic operations, and 1 came before that
+ * (3): so d or j sees the task. One wake-up at a time is under way, and who is woken searches: it is its turn to wake
+ * the next one, if there is more to do. So a thousand tasks wake no thousand workers.
+ *
+ * Where there is no membarrier, 2 is left out.
+ *
+ * Token of a worker
+ *
+ *	          park                    unpark
+ *	AWAKE ----------> PARKED -----------------> NOTIFIED
+ *	  ^  ^               |                         |
+ *	  |  +---------------+ it found something      |
+ *	  +--------------------------------------------+ it goes on
+ */
+#ifndef TORC_EXECUTOR_INTERNAL_WORKER_H
+#define TORC_EXECUTOR_INTERNAL_WORKER_H
+
+#include <torc/executor/fork.h>
+#include <torc/executor/pool.h>
+
+#include "core/internal/thread.h"
+#include "executor/internal/deque.h"
+#include "executor/internal/future.h"
+#include "executor/internal/ring.h"
+
+/* A task is a future, or a job with this bit. */
+#define TORC__TASK_JOB ((uintptr_t)1)
+
+enum torc__token {
+	TORC__PARKED_TOKEN, /* 0: what it sleeps on */
+	TORC__NOTIFIED,
+	TORC__AWAKE,
+};
+
+/* A future that a worker runs; innermost first. */
+struct torc__running {
+	const struct torc_future *future;
+	struct torc__running *outer;
+};
+
+/* A task that waits, and what for: until *word has one of `bits`. */
+struct torc__until {
+	const uint32_t *word;
+	uint32_t bits;
+	uint64_t deadline_ns;
+};
+
+static inline bool torc__until_over(const struct torc__until *until)
+{
+	return until && __atomic_load_n(until->word, __ATOMIC_ACQUIRE) & until->bits;
+}
+
+struct torc__worker {
+	struct torc__thread thread; /* first */
+	struct torc__pool *pool;
+	unsigned index;
+	uint32_t random;
+	unsigned taken; /* tasks; now and then it looks at the queue first */
+	bool searching; /* it counts in pool->searching */
+	bool unfit; /* it runs no tasks: before its initializer has succeeded, and from its finalizer on */
+	uintptr_t
+		help_low; /* with its stack down to here it takes no tasks of others while it waits */
+	struct torc__running *running;
+	struct torc__futures futures;
+	uint64_t tasks, stolen, parks; /* others read them */
+
+	struct torc__deque deque; /* on cache lines of its own */
+
+	_Alignas(64) uint32_t token;
+	bool listed; /* the rest: under pool->idle_guard */
+	struct torc__worker *idle_next, *idle_prev;
+};
+
+struct torc__pool {
+	struct torc_executor executor; /* first */
+	struct torc__worker *workers;  /* [executor.parallelism] */
+	struct torc_pool_options options;
+	char name[16];
+	uint64_t search_ns; /* for how long */
+	unsigned searching_most;
+	bool light; /* who adds a task needs no barrier */
+
+	_Alignas(64) uint32_t parked; /* workers in the list */
+	uint32_t searching;
+	uint32_t closed;   /* it takes no more tasks */
+	uint32_t refusing; /* a status for what was not started: -ECANCELED or -EPIPE; as int32_t */
+	uint32_t ended;    /* all is done, and its workers are to end */
+
+	_Alignas(64) struct torc__guard idle_guard;
+	struct torc__worker *idle; /* the latest first: it has the warmest cache */
+	uint32_t resting;          /* of them, those without a task that waits */
+	uint32_t present;          /* workers that were started */
+	uint64_t wakes;
+
+	/* Tasks from outside, under their guard. */
+	_Alignas(64) struct torc__guard queue_guard;
+	struct torc__future_ring queue;
+	size_t reserved;               /* room that those have who were in line */
+	struct torc__queue submitters; /* in line for room */
+
+	_Alignas(64) uint32_t live; /* workers that have not ended */
+	struct torc_event over;     /* none is left */
+};
+
+/* The calling thread, if it is a worker; or NULL. */
+void torc__worker_main(struct torc__thread *thread);
+
+static inline struct torc__worker *torc__worker_here(void)
+{
+	struct torc__thread *t = torc__thread_current;
+
+	return t && t->run == torc__worker_main ? (struct torc__worker *)(void *)t : NULL;
+}
+
+/* Steps 3 to 5. */
+void torc__pool_notify(struct torc__pool *pool);
+
+/* Steps 2 to 5, after a worker has pushed to its deque. */
+static inline void torc__pool_pushed(struct torc__pool *pool)
+{
+	__asm__ volatile("" ::: "memory");
+	if (torc__unlikely(__atomic_load_n(&pool->parked, __ATOMIC_RELAXED) || !pool->light))
+		torc__pool_notify(pool);
+}
+
+/* Let a worker look at what it waits for. Any thread; its memory must last until this has returned. */
+void torc__worker_unpark(struct torc__worker *worker);
+
+/* Wake all that are parked: something about the pool has changed. */
+void torc__pool_wake_all(struct torc__pool *pool);
+
+/*
+ * The next task; 0 when `until` is over, or its deadline has passed, or the pool has ended. Waits for one of these.
+ * `until` may be NULL.
+ */
+uintptr_t torc__worker_next(struct torc__worker *worker, const struct torc__until *until);
+
+void torc__task_run(struct torc__worker *worker, uintptr_t task);
+
+/* fork.c: what a thief does. */
+void torc__job_run(struct torc_job *job);
+
+/* queue.c: tasks from outside. */
+
+/*
+ * Add futures: returns how many of them, or an error. Waits for room if the pool is made so.
+ */
+int torc__queue_add(struct torc__pool *pool, struct torc_future *const *futures, size_t count);
+
+/* Not 0: the calling thread is in a callback, and may not wait; there is room for what it adds. */
+extern __thread unsigned torc__queue_no_wait;
+
+/* The oldest, or 0; some more go into the worker's deque. */
+uintptr_t torc__queue_take(struct torc__worker *worker);
+
+/* No more are added; with a status, those that wait end with it: -ECANCELED or -EPIPE. */
+void torc__queue_close(struct torc__pool *pool, int status);
+
+/* 0, or what a submitter is told: -ESHUTDOWN or -EPIPE. */
+int torc__queue_closed_status(const struct torc__pool *pool);
+
+/* A future that was not started, and will not be. Takes the reference. */
+void torc__future_refuse(struct torc_future *f, int status);
+
+static inline bool torc__queue_any(const struct torc__pool *pool)
+{
+	return torc__future_ring_any(&pool->queue);
+}
+
+#endif

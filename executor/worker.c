@@ -1,0 +1,404 @@
+#include "executor/internal/worker.h"
+
+#include "core/internal/loop.h"
+
+/* So often a worker looks at the queue before its own deque: what comes from outside must not starve. */
+#define QUEUE_EVERY 64u
+
+static void full_barrier(void)
+{
+#if defined(__x86_64__)
+	__asm__ volatile("lock orq $0, (%%rsp)" ::: "memory", "cc");
+#else
+	__asm__ volatile("dmb ish" ::: "memory");
+#endif
+}
+
+/* For figures that others read. */
+static void count(uint64_t *counter)
+{
+	__atomic_store_n(counter, *counter + 1, __ATOMIC_RELAXED);
+}
+
+/* --- what there is to do --- */
+
+/* Is there a task that this worker could take? */
+static bool any_task(const struct torc__pool *pool)
+{
+	if (torc__queue_any(pool))
+		return true;
+	for (unsigned i = 0; i < pool->executor.parallelism; i++)
+		if (torc__deque_any(&pool->workers[i].deque))
+			return true;
+	return false;
+}
+
+static uint32_t next_random(struct torc__worker *w)
+{
+	/* xorshift: Marsaglia, Xorshift RNGs, 2003. */
+	w->random ^= w->random << 13;
+	w->random ^= w->random >> 17;
+	w->random ^= w->random << 5;
+	return w->random;
+}
+
+static uintptr_t steal_from(struct torc__deque *victim)
+{
+	uintptr_t task;
+
+	while ((task = torc__deque_steal(victim)) == TORC__DEQUE_AGAIN)
+		torc__relax();
+	return task;
+}
+
+static uintptr_t steal(struct torc__worker *w)
+{
+	struct torc__pool *pool = w->pool;
+	unsigned n = pool->executor.parallelism, i = n > 2 ? next_random(w) % n : w->index + 1;
+
+	for (unsigned left = n; left; left--, i++) {
+		struct torc__worker *victim = &pool->workers[i < n ? i : i - n];
+		uintptr_t task = victim == w ? 0 : steal_from(&victim->deque);
+
+		if (!task)
+			continue;
+		count(&w->stolen);
+		return task;
+	}
+	return 0;
+}
+
+/* Deep down in tasks that wait, a worker runs only what is its own. */
+static bool may_help(const struct torc__worker *w, const struct torc__until *until)
+{
+	return !until || (uintptr_t)__builtin_frame_address(0) > w->help_low;
+}
+
+static uintptr_t find(struct torc__worker *w, const struct torc__until *until)
+{
+	uintptr_t task;
+
+	if (torc__unlikely(w->unfit))
+		return 0;
+	if (torc__unlikely(++w->taken % QUEUE_EVERY == 0) && may_help(w, until) &&
+	    (task = torc__queue_take(w)))
+		return task;
+	task = torc__deque_pop(&w->deque);
+	if (task || !may_help(w, until))
+		return task;
+	task = torc__queue_take(w);
+	return task ? task : steal(w);
+}
+
+/* --- parking --- */
+
+/* Inside the guard. */
+static void list(struct torc__pool *pool, struct torc__worker *w)
+{
+	w->idle_prev = NULL;
+	w->idle_next = pool->idle;
+	if (pool->idle)
+		pool->idle->idle_prev = w;
+	pool->idle = w;
+	w->listed = true;
+	__atomic_fetch_add(&pool->parked, 1, __ATOMIC_SEQ_CST);
+}
+
+/* Inside the guard. */
+static void unlist(struct torc__pool *pool, struct torc__worker *w)
+{
+	if (w->idle_prev)
+		w->idle_prev->idle_next = w->idle_next;
+	else
+		pool->idle = w->idle_next;
+	if (w->idle_next)
+		w->idle_next->idle_prev = w->idle_prev;
+	w->listed = false;
+	__atomic_fetch_sub(&pool->parked, 1, __ATOMIC_SEQ_CST);
+}
+
+/* Step a. Who could not take a task now is not to be woken for one. */
+static void lie_down(struct torc__worker *w, bool resting, bool useful)
+{
+	struct torc__pool *pool = w->pool;
+
+	torc__guard_lock(NULL, &pool->idle_guard);
+	if (useful)
+		list(pool, w);
+	pool->resting += resting;
+	torc__guard_unlock(&pool->idle_guard);
+}
+
+/* It goes on. If somebody else took it out of the list, it counts as searching. */
+static void get_up(struct torc__worker *w, bool resting, bool useful)
+{
+	struct torc__pool *pool = w->pool;
+
+	torc__guard_lock(NULL, &pool->idle_guard);
+	w->searching = useful && !w->listed;
+	if (w->listed)
+		unlist(pool, w);
+	pool->resting -= resting;
+	torc__guard_unlock(&pool->idle_guard);
+}
+
+static struct torc__worker *take_idle(struct torc__pool *pool)
+{
+	struct torc__worker *w;
+
+	torc__guard_lock(NULL, &pool->idle_guard);
+	w = pool->idle;
+	if (w) {
+		unlist(pool, w);
+		count(&pool->wakes);
+	}
+	torc__guard_unlock(&pool->idle_guard);
+	return w;
+}
+
+void torc__worker_unpark(struct torc__worker *w)
+{
+	if (__atomic_exchange_n(&w->token, TORC__NOTIFIED, __ATOMIC_SEQ_CST) == TORC__PARKED_TOKEN)
+		torc__thread_wake(&w->token, 1);
+}
+
+/* Step 5. When nobody is there after all, somebody may have relied on this search meanwhile. */
+static void wake_one(struct torc__pool *pool)
+{
+	struct torc__worker *w;
+	uint32_t none;
+
+	do {
+		none = 0;
+		if (!__atomic_compare_exchange_n(&pool->searching, &none, 1, false,
+						 __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
+			return;
+		w = take_idle(pool);
+		if (w) {
+			torc__worker_unpark(w);
+			return;
+		}
+		__atomic_fetch_sub(&pool->searching, 1, __ATOMIC_SEQ_CST);
+	} while (__atomic_load_n(&pool->parked, __ATOMIC_SEQ_CST) && any_task(pool));
+}
+
+void torc__pool_notify(struct torc__pool *pool)
+{
+	full_barrier();
+	if (__atomic_load_n(&pool->parked, __ATOMIC_SEQ_CST) &&
+	    !__atomic_load_n(&pool->searching, __ATOMIC_SEQ_CST))
+		wake_one(pool);
+}
+
+void torc__pool_wake_all(struct torc__pool *pool)
+{
+	for (unsigned i = 0; i < pool->executor.parallelism; i++)
+		torc__worker_unpark(&pool->workers[i]);
+}
+
+/* --- searching --- */
+
+static bool may_search(struct torc__worker *w)
+{
+	struct torc__pool *pool = w->pool;
+	uint32_t n = __atomic_load_n(&pool->searching, __ATOMIC_RELAXED);
+
+	do
+		if (n >= pool->searching_most)
+			return false;
+	while (!__atomic_compare_exchange_n(&pool->searching, &n, n + 1, true, __ATOMIC_SEQ_CST,
+					    __ATOMIC_RELAXED));
+	w->searching = true;
+	return true;
+}
+
+/* Steps i and j. */
+static void stop_searching(struct torc__worker *w)
+{
+	struct torc__pool *pool = w->pool;
+
+	if (torc__likely(!w->searching))
+		return;
+	w->searching = false;
+	if (__atomic_fetch_sub(&pool->searching, 1, __ATOMIC_SEQ_CST) == 1 &&
+	    __atomic_load_n(&pool->parked, __ATOMIC_SEQ_CST) && any_task(pool))
+		wake_one(pool);
+}
+
+static bool anything_new(const struct torc__worker *w, const struct torc__until *until)
+{
+	return any_task(w->pool) || torc__until_over(until);
+}
+
+/* Returns whether something has come. */
+static bool search(struct torc__worker *w, const struct torc__until *until)
+{
+	uint64_t end;
+
+	if (!w->pool->search_ns)
+		return false;
+	end = torc_now_ns() + w->pool->search_ns;
+	do {
+		for (int i = 0; i < 16; i++) {
+			if (anything_new(w, until))
+				return true;
+			torc__relax();
+		}
+	} while (torc_now_ns() < end);
+	return false;
+}
+
+/* All rest, and nothing is left or will come: the pool has ended. Called by the one that has just begun to rest. */
+static void end_if_done(struct torc__pool *pool)
+{
+	bool all;
+
+	if (torc__likely(!__atomic_load_n(&pool->closed, __ATOMIC_SEQ_CST)))
+		return;
+	torc__guard_lock(NULL, &pool->idle_guard);
+	all = pool->resting == pool->present;
+	torc__guard_unlock(&pool->idle_guard);
+	if (!all || any_task(pool) || __atomic_exchange_n(&pool->ended, 1, __ATOMIC_SEQ_CST))
+		return;
+	torc__pool_wake_all(pool);
+}
+
+static void sleep_until_notified(struct torc__worker *w, uint64_t deadline_ns)
+{
+	count(&w->parks);
+	while (__atomic_load_n(&w->token, __ATOMIC_ACQUIRE) == TORC__PARKED_TOKEN) {
+		torc__thread_sleep(&w->token, TORC__PARKED_TOKEN, deadline_ns);
+		if (deadline_ns != TORC_NEVER && torc_now_ns() >= deadline_ns)
+			return;
+	}
+}
+
+/* Steps a to e. */
+static void park(struct torc__worker *w, const struct torc__until *until)
+{
+	struct torc__pool *pool = w->pool;
+	bool resting = !until, useful = !w->unfit && may_help(w, until);
+
+	__atomic_store_n(&w->token, TORC__PARKED_TOKEN, __ATOMIC_SEQ_CST);
+	lie_down(w, resting, useful);
+	if (w->searching) {
+		w->searching = false;
+		__atomic_fetch_sub(&pool->searching, 1, __ATOMIC_SEQ_CST);
+	}
+	if (pool->light)
+		torc__barrier_heavy();
+	if (resting)
+		end_if_done(pool);
+	if (!(useful && any_task(pool)) && !torc__until_over(until) &&
+	    !__atomic_load_n(&pool->ended, __ATOMIC_SEQ_CST))
+		sleep_until_notified(w, until ? until->deadline_ns : TORC_NEVER);
+	__atomic_store_n(&w->token, TORC__AWAKE, __ATOMIC_SEQ_CST);
+	get_up(w, resting, useful);
+}
+
+static bool out_of_time(const struct torc__until *until)
+{
+	return until && until->deadline_ns != TORC_NEVER && torc_now_ns() >= until->deadline_ns;
+}
+
+uintptr_t torc__worker_next(struct torc__worker *w, const struct torc__until *until)
+{
+	uintptr_t task = 0;
+
+	while (!torc__until_over(until) && !(task = find(w, until)) && !out_of_time(until) &&
+	       !__atomic_load_n(&w->pool->ended, __ATOMIC_ACQUIRE)) {
+		if (!w->unfit && may_help(w, until) && (w->searching || may_search(w)) &&
+		    search(w, until))
+			continue;
+		park(w, until);
+	}
+	stop_searching(w);
+	return task;
+}
+
+/* --- running --- */
+
+void torc__future_refuse(struct torc_future *f, int status)
+{
+	if (status == -ECANCELED)
+		torc_future_cancel(f);
+	else if (torc__future_start(f)) {
+		torc__future_complete(f, status, NULL);
+		return;
+	}
+	torc_future_put(f);
+}
+
+static void run_future(struct torc__worker *w, struct torc_future *f)
+{
+	struct torc__running running = { f, w->running };
+	int refusing = (int32_t)__atomic_load_n(&w->pool->refusing, __ATOMIC_RELAXED);
+	void *value = NULL;
+	int status;
+
+	if (torc__unlikely(refusing)) {
+		torc__future_refuse(f, refusing);
+		return;
+	}
+	if (!torc__future_start(f)) {
+		torc_future_put(f);
+		return;
+	}
+	w->running = &running;
+	torc__thread_point();
+	status = f->fn(f->arg, &value);
+	torc__thread_point();
+	w->running = running.outer;
+	count(&w->tasks);
+	torc__future_complete(f, status, value);
+}
+
+void torc__task_run(struct torc__worker *w, uintptr_t task)
+{
+	if (task & TORC__TASK_JOB)
+		torc__job_run((struct torc_job *)(task & ~TORC__TASK_JOB));
+	else
+		run_future(w, (struct torc_future *)task);
+}
+
+/* --- a worker's life --- */
+
+static void begin(struct torc__worker *w)
+{
+	const struct torc_pool_options *o = &w->pool->options;
+
+	if (!o->initializer || o->initializer(o->arg, w->index) >= 0) {
+		w->unfit = false;
+		return;
+	}
+	torc__queue_close(w->pool, -EPIPE);
+	torc__pool_wake_all(w->pool);
+}
+
+static void end(struct torc__worker *w)
+{
+	const struct torc_pool_options *o = &w->pool->options;
+
+	if (w->unfit)
+		return;
+	w->unfit = true;
+	if (o->finalizer)
+		o->finalizer(o->arg, w->index);
+}
+
+void torc__worker_main(struct torc__thread *thread)
+{
+	struct torc__worker *w = (struct torc__worker *)(void *)thread;
+	struct torc__pool *pool = w->pool;
+	size_t stack = torc__thread_stack(thread);
+	uintptr_t task;
+
+	w->help_low = (uintptr_t)__builtin_frame_address(0) - stack / 4 * 3;
+	begin(w);
+	while ((task = torc__worker_next(w, NULL)))
+		torc__task_run(w, task);
+	end(w);
+	torc__futures_done(&w->futures);
+	if (__atomic_sub_fetch(&pool->live, 1, __ATOMIC_ACQ_REL) == 0)
+		torc__event_set_shared(&pool->over);
+}
