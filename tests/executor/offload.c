@@ -202,7 +202,8 @@ SHARED(shares_its_executor)
 	check_eq(torc_offload_executor(&a), 0);
 	check_eq(torc_offload_executor(&b), 0);
 	check(a && a == b);
-	check_eq(torc_executor_parallelism(a), 512);
+	check_ge(torc_executor_parallelism(a), 2); /* a hint: not that there may be 512 */
+	check_le(torc_executor_parallelism(a), 512);
 	expect(submit(a, give, ARG(1)), 0, ARG(1));
 	check_ge(torc_elastic_threads(a), 1);
 	expect(submit(a, note_name, name), 0, NULL);
@@ -262,7 +263,6 @@ EVERYWHERE(offload, has_no_threads_before_there_is_work)
 {
 	struct torc_executor *e = elastic_with(NULL);
 
-	check_eq(torc_executor_parallelism(e), 512);
 	check_eq(torc_elastic_threads(e), 0);
 	expect(submit(e, give, ARG(1)), 0, ARG(1));
 	check_eq(torc_elastic_threads(e), 1);
