@@ -186,6 +186,14 @@ EVERYWHERE(map, needs_neither_items_nor_results)
 	with_executors(map_nothing);
 }
 
+static int count_range(void *arg, size_t begin, size_t end)
+{
+	struct work *w = arg;
+
+	atomic_fetch_add(&w->begun, (int)(end - begin));
+	return 0;
+}
+
 static int fail_at(void *arg, const void *item, void *ret_result)
 {
 	const int *n = item;
@@ -407,6 +415,37 @@ EVERYWHERE(map, reports_that_it_cannot_submit)
 	check_eq(w.begun, 0);
 	torc_executor_destroy(closed);
 	torc_executor_destroy(spoilt);
+}
+
+static struct torc_executor *narrow(enum torc_when_full when_full)
+{
+	return pool_with(POOL(.workers = 3, .queue_max = 1, .when_full = when_full));
+}
+
+/* Each way, in a pool in which hardly anything can wait. */
+EVERYWHERE(map, works_with_a_queue_that_is_short)
+{
+	struct torc_executor *pool = narrow(TORC_FULL_WAIT);
+	struct work w = { .fails_at = -1 };
+	struct torc_map map = { .fn = count_item, .arg = &w, .count = 100, .chunk = 1 };
+
+	for (int i = 0; i < 20; i++) {
+		check_eq(torc_map(pool, &map), 0);
+		check_eq(torc_parallel_for(pool, 0, 100, 1, count_range, &w), 0);
+	}
+	check_eq(w.begun, 4000);
+	torc_executor_destroy(pool);
+
+	pool = narrow(TORC_FULL_FAIL);
+	for (int i = 0; i < 20; i++) {
+		int before = w.begun, r = torc_map(pool, &map);
+
+		check(r == -EAGAIN || (r == 0 && w.begun == before + 100));
+		before = w.begun;
+		r = torc_parallel_for(pool, 0, 100, 1, count_range, &w);
+		check(r == -EAGAIN || (r == 0 && w.begun == before + 100));
+	}
+	torc_executor_destroy(pool);
 }
 
 static int map_again(void *arg, const void *item, void *ret_result)
@@ -956,6 +995,54 @@ static void map_map(struct torc_executor *e)
 EVERYWHERE(map, generates_from_what_another_one_generates)
 {
 	with_executors(map_map);
+}
+
+EVERYWHERE(map, generates_with_a_queue_that_is_short)
+{
+	for (size_t k = 0; k < COUNT(shapes); k++) {
+		struct torc_executor *pool = narrow(TORC_FULL_WAIT);
+		struct source s = { .count = 50 };
+		struct work w = { .begun = 0 };
+		struct torc_gen *source = generate(&s),
+				*g = map_gen(pool, add, &w, source, &shapes[k]);
+
+		for (int i = 0; i < 50; i++)
+			expect_next(g, 1000 + i);
+		expect_end(g, 0);
+		torc_gen_destroy(g);
+		torc_gen_destroy(source);
+		torc_executor_destroy(pool);
+	}
+}
+
+/* What it could not submit ends it, after what it could. */
+EVERYWHERE(map, generates_what_it_could_submit)
+{
+	struct torc_executor *pool =
+		pool_with(POOL(.workers = 1, .queue_max = 2, .when_full = TORC_FULL_FAIL));
+	struct source s = { .count = 50 };
+	struct work w = { .begun = 0 };
+	struct torc_gen *source = generate(&s), *g;
+	struct torc_future *held;
+	struct later l;
+	struct gate gate;
+	void *value;
+	int n = 0, r;
+
+	gate_init(&gate);
+	held = submit_held(pool, &gate);
+	g = map_gen(pool, add, &w, source, GEN(.buffer = 10));
+	later(&l, open_one, &gate);
+	while ((r = torc_gen_next(g, &value)) > 0)
+		check_eq(VALUE(value), 1000 + n++);
+	check(r == -EAGAIN || (r == 0 && n == 50));
+	torc_gen_destroy(g);
+	gate_open(&gate, 1); /* if it never waited */
+	later_is_over(&l);
+	torc_gen_destroy(source);
+	expect(held, 0, ARG(ANSWER));
+	torc_executor_destroy(pool);
+	gate_done(&gate);
 }
 
 static int generate_in_task(void *arg, void **ret_value)

@@ -429,6 +429,75 @@ Test(pool, takes_work_in_a_cancelled_scope_when_there_is_room)
 	run(submit_in_cancelled_scope, NULL);
 }
 
+static int submit_many_in_part(void *arg)
+{
+	struct torc_executor *pool = pool_with(&bounded);
+	struct torc_future *held, *fs[10];
+	atomic_int count = 0;
+	struct torc_scope s;
+	void *args[10];
+	struct gate g;
+
+	(void)arg;
+	gate_init(&g);
+	for (int i = 0; i < 10; i++)
+		args[i] = &count;
+	held = submit_held(pool, &g);
+	torc_scope_enter(&s, TORC_MS(2));
+	check_eq(torc_submit_many(pool, count_up, args, 10, fs), -ETIMEDOUT);
+	torc_scope_leave(&s);
+	gate_open(&g, 1);
+	expect(held, 0, ARG(ANSWER));
+	check_eq(torc_submit_many(pool, give, args, 10, fs), 0);
+	for (int i = 0; i < 10; i++)
+		expect(fs[i], 0, &count);
+	torc_executor_destroy(pool);
+	check_le(count, 2); /* what had been submitted, if it was not cancelled */
+	gate_done(&g);
+	return 0;
+}
+
+Test(pool, goes_on_after_many_of_which_only_some_found_room)
+{
+	run(submit_many_in_part, NULL);
+}
+
+static int next_number(void *value, void *arg, void **ret_value)
+{
+	(void)arg;
+	*ret_value = ARG(VALUE(value) + 1);
+	return 0;
+}
+
+/* Completing a future never waits; so a step gets in all the same, or fails. */
+EVERYWHERE(pool, does_not_have_a_step_wait_for_room)
+{
+	static const enum torc_when_full policies[] = { TORC_FULL_WAIT, TORC_FULL_FAIL };
+
+	for (size_t i = 0; i < COUNT(policies); i++) {
+		struct torc_executor *pool =
+			pool_with(POOL(.workers = 1, .queue_max = 2, .when_full = policies[i]));
+		struct torc_future *f = promise(), *next;
+		struct notes notes = { .count = 0 };
+		struct gate g;
+		int r;
+
+		gate_init(&g);
+		check_eq(torc_submit(pool, hold, &g, NULL), 0);
+		gate_wait(&g, 1);
+		fill(pool, &notes);
+		check_eq(torc_then(f, pool, next_number, NULL, &next), 0);
+		check_eq(torc_future_set(f, ARG(1)), 0);
+		gate_open(&g, 1);
+		r = torc_await(next, NULL);
+		check(r == -EAGAIN || r == 0);
+		torc_future_put(next);
+		torc_future_put(f);
+		torc_executor_destroy(pool);
+		gate_done(&g);
+	}
+}
+
 static void shut_down_now(void *pool)
 {
 	check_eq(torc_executor_shutdown(pool, TORC_NO_WAIT), 0);
