@@ -448,6 +448,74 @@ EVERYWHERE(map, works_with_a_queue_that_is_short)
 	torc_executor_destroy(pool);
 }
 
+/* Takes one future, and runs it on a thread: it has begun before the rest is refused, and ends once the caller waits. */
+struct half {
+	struct torc_executor executor;
+	struct gate *gate;
+	pthread_t thread;
+	struct later later;
+	int calls;
+};
+
+static void *run_taken(void *f)
+{
+	torc_future_run(f);
+	return NULL;
+}
+
+static void open_all(void *gate)
+{
+	gate_open(gate, MOST);
+}
+
+static int take_first(struct torc_executor *executor, struct torc_future *const *futures,
+		      size_t count)
+{
+	struct half *h = (struct half *)executor;
+
+	(void)count;
+	if (h->calls++)
+		return -EDQUOT;
+	h->thread = start_thread(run_taken, futures[0]);
+	gate_wait(h->gate, 1);
+	later(&h->later, open_all, h->gate);
+	return 1;
+}
+
+static struct half half(struct gate *gate)
+{
+	static const struct torc_executor_ops ops = { .name = "half",
+						      .submit = take_first,
+						      .shutdown = no_shutdown };
+
+	gate_init(gate);
+	return (struct half){ .executor = { .ops = &ops, .parallelism = 4 }, .gate = gate };
+}
+
+static void half_done(struct half *h)
+{
+	join_thread(h->thread);
+	later_is_over(&h->later);
+	gate_done(h->gate);
+}
+
+/* What has begun uses the memory of the caller. */
+EVERYWHERE(map, waits_for_what_has_begun_when_it_cannot_submit_the_rest)
+{
+	for (int ranges = 0; ranges < 2; ranges++) {
+		struct work w = { .begun = 0 };
+		struct torc_map map = { .fn = hold_item, .arg = &w, .count = 100, .chunk = 1 };
+		struct half h = half(&w.gate);
+		int r;
+
+		r = ranges ? torc_parallel_for(&h.executor, 0, 100, 1, hold_range, &w)
+			   : torc_map(&h.executor, &map);
+		check_eq(w.gate.begun, w.gate.over);
+		check(r == -EDQUOT || (r == 0 && w.gate.over == 100));
+		half_done(&h);
+	}
+}
+
 static int map_again(void *arg, const void *item, void *ret_result)
 {
 	struct work *w = arg;
@@ -1015,8 +1083,7 @@ EVERYWHERE(map, generates_with_a_queue_that_is_short)
 	}
 }
 
-/* What it could not submit ends it, after what it could. */
-EVERYWHERE(map, generates_what_it_could_submit)
+EVERYWHERE(map, ends_when_it_cannot_submit_any_more)
 {
 	struct torc_executor *pool =
 		pool_with(POOL(.workers = 1, .queue_max = 2, .when_full = TORC_FULL_FAIL));
@@ -1043,6 +1110,37 @@ EVERYWHERE(map, generates_what_it_could_submit)
 	expect(held, 0, ARG(ANSWER));
 	torc_executor_destroy(pool);
 	gate_done(&gate);
+}
+
+static int hold_any_value(void *item, void *arg, void **ret_result)
+{
+	struct work *w = arg;
+
+	pass_gate(&w->gate);
+	*ret_result = item;
+	return 0;
+}
+
+EVERYWHERE(map, waits_for_what_has_begun_when_it_cannot_submit_the_next_value)
+{
+	struct source s = { .count = 50 };
+	struct work w = { .begun = 0 };
+	struct half h = half(&w.gate);
+	struct torc_gen *source = generate(&s),
+			*g = map_gen(&h.executor, hold_any_value, &w, source, GEN(.buffer = 4));
+	void *value = NULL;
+	int r = torc_gen_next(g, &value);
+
+	if (r > 0) { /* perhaps after the results before it */
+		check(!value);
+		r = torc_gen_next(g, NULL);
+	}
+	check_eq(r, -EDQUOT);
+	check_eq(w.gate.begun, 1);
+	check_eq(w.gate.over, 1);
+	torc_gen_destroy(g);
+	torc_gen_destroy(source);
+	half_done(&h);
 }
 
 static int generate_in_task(void *arg, void **ret_value)
