@@ -445,7 +445,7 @@ static int make_loops(struct torc__runtime *rt)
 		memset(loop, 0, sizeof(*loop));
 		loop->runtime = rt;
 		loop->index = i;
-		loop->may_watch = rt->loop_count > 1 && rt->loop_count <= n && !rt->options->sim;
+		loop->may_watch = n > 1 && rt->loop_count <= n && !rt->options->sim;
 		loop->guard_id = owners ? TORC__GUARD_LOOPS + (uint32_t)i : TORC__GUARD_NOBODY;
 		loop->cpu = rt->loop_count > 1 && n && !rt->options->no_pin && !rt->options->sim
 				    ? cpus[i % n]

@@ -40,7 +40,7 @@ struct torc__elastic {
 	char name[16];
 
 	struct torc__guard guard;
-	struct torc__future_ring queue;
+	struct torc__lane queue; /* under the guard too, also to take from it */
 	struct elastic_thread *idle; /* the latest first */
 	struct elastic_thread *dead; /* has ended, and is to be joined */
 	unsigned threads, started;
@@ -70,10 +70,18 @@ static void unlist_idle(struct torc__elastic *e, struct elastic_thread *t)
 	t->idle = false;
 }
 
+/* Inside the guard: the oldest in the queue, or NULL. */
+static struct torc_future *take_queued(struct torc__elastic *e)
+{
+	struct torc_future *f;
+
+	return torc__lane_take(&e->queue, &f, 1, 1) ? f : NULL;
+}
+
 /* Inside the guard: there is something to run, or the thread is to end, or it is in the list of idle ones. */
 static void look_for_work(struct torc__elastic *e, struct elastic_thread *t)
 {
-	t->given = torc__future_ring_take(&e->queue);
+	t->given = take_queued(e);
 	if (t->given || e->closed)
 		return;
 	t->awake = 0;
@@ -126,7 +134,7 @@ static struct torc_future *next_work(struct torc__elastic *e, struct elastic_thr
 static void free_elastic(struct torc__elastic *e)
 {
 	bury(e->dead);
-	torc__future_ring_done(&e->queue);
+	torc__lane_done(&e->queue);
 	torc__free(e);
 }
 
@@ -211,11 +219,11 @@ static int place(struct torc__elastic *e, struct torc_future *f, struct elastic_
 		e->started++;
 		return TO_NEW;
 	}
-	if (e->options.queue_max && e->queue.count >= e->options.queue_max)
+	if (e->options.queue_max && torc__lane_count(&e->queue) >= e->options.queue_max)
 		return -EAGAIN;
-	if (!torc__future_ring_reserve(&e->queue, 1))
+	if (!torc__lane_reserve(&e->queue, 1))
 		return -ENOMEM;
-	torc__future_ring_put(&e->queue, &f, 1);
+	torc__lane_put(&e->queue, &f, 1);
 	return TO_QUEUE;
 }
 
@@ -236,8 +244,8 @@ static int do_without(struct torc__elastic *e, struct torc_future *f, int error)
 
 	torc__guard_lock(NULL, &e->guard);
 	last = --e->threads == 0 && e->closed;
-	if (e->threads && !e->closed && torc__future_ring_reserve(&e->queue, 1)) {
-		torc__future_ring_put(&e->queue, &f, 1);
+	if (e->threads && !e->closed && torc__lane_reserve(&e->queue, 1)) {
+		torc__lane_put(&e->queue, &f, 1);
 		error = 0;
 	}
 	torc__guard_unlock(&e->guard);
@@ -308,7 +316,7 @@ static void cancel_queued(struct torc__elastic *e)
 
 	do {
 		torc__guard_lock(NULL, &e->guard);
-		f = torc__future_ring_take(&e->queue);
+		f = take_queued(e);
 		torc__guard_unlock(&e->guard);
 		if (f)
 			torc__future_refuse(f, -ECANCELED);
@@ -367,9 +375,10 @@ int torc_elastic_create(const struct torc_elastic_options *options, struct torc_
 	if (o->threads_max > THREADS_MOST ||
 	    (o->stack_bytes && o->stack_bytes < TORC__THREAD_STACK_MIN))
 		return -EINVAL;
-	e = torc__calloc(1, sizeof(*e));
+	e = torc__alloc_lines(sizeof(*e));
 	if (!e)
 		return -ENOMEM;
+	memset(e, 0, sizeof(*e));
 	e->options = *o;
 	if (!o->threads_max)
 		e->options.threads_max = THREADS_DEFAULT;

@@ -45,49 +45,70 @@ int torc_submit(struct torc_executor *executor, torc_work_fn *fn, void *arg,
 	return r;
 }
 
-/* The futures of a block, each with a reference of the caller's and one of the executor's. */
-static bool make_block(struct torc_executor *executor, torc_work_fn *fn, void *const *args,
-		       size_t count, struct torc_future **ret_futures)
+/* While the caller makes these, others run the ones before. */
+#define SLICE ((size_t)128)
+
+static struct torc__block *make_block(size_t count)
 {
 	struct torc__block *block;
-	struct torc_future *futures;
 	size_t bytes;
 
 	if (count > UINT32_MAX ||
 	    __builtin_mul_overflow(count + 1, sizeof(struct torc_future), &bytes))
-		return false;
+		return NULL;
 	block = torc__alloc_lines(bytes);
-	if (!block)
-		return false;
-	block->live = (uint32_t)count;
-	futures = (struct torc_future *)(void *)block + 1;
+	if (block)
+		block->live = (uint32_t)count;
+	return block;
+}
+
+/* Make so many futures of it, each with a reference of the caller's and one of the executor's. */
+static void make_futures(struct torc_future *futures, struct torc_executor *executor,
+			 torc_work_fn *fn, void *const *args, size_t count,
+			 struct torc__block *block, struct torc_future **ret_futures)
+{
 	for (size_t i = 0; i < count; i++) {
 		torc__future_init(&futures[i], fn, args[i], executor, 2, block);
 		ret_futures[i] = &futures[i];
 	}
-	return true;
+}
+
+/* The first `done` have been handed over, but not all: none of them is to be seen. */
+static void take_back(struct torc_future **futures, size_t done, size_t made, size_t count,
+		      struct torc__block *block)
+{
+	for (size_t i = 0; i < done; i++)
+		torc_future_cancel(futures[i]);
+	for (size_t i = 0; i < made; i++) {
+		if (i >= done)
+			torc_future_put(futures[i]);
+		torc_future_put(futures[i]);
+	}
+	torc__block_leave(block, (uint32_t)(count - made));
 }
 
 int torc_submit_many(struct torc_executor *executor, torc_work_fn *fn, void *const *args,
 		     size_t count, struct torc_future **ret_futures)
 {
-	size_t done;
-	int r;
+	struct torc__block *block;
+	struct torc_future *futures;
+	size_t done = 0, n;
+	int r = 0;
 
 	if (!count)
 		return 0;
-	if (!make_block(executor, fn, args, count, ret_futures))
+	block = make_block(count);
+	if (!block)
 		return -ENOMEM;
-	done = hand_over(executor, ret_futures, count, &r);
-	if (torc__likely(done == count))
-		return 0;
-	for (size_t i = 0; i < done; i++)
-		torc_future_cancel(ret_futures[i]);
-	for (size_t i = 0; i < count; i++) {
-		if (i >= done)
-			torc_future_put(ret_futures[i]);
-		torc_future_put(ret_futures[i]);
-	}
+	futures = (struct torc_future *)(void *)block + 1;
+	do {
+		n = count - done < SLICE ? count - done : SLICE;
+		make_futures(futures + done, executor, fn, args + done, n, block,
+			     ret_futures + done);
+		done += hand_over(executor, ret_futures + done, n, &r);
+	} while (!r && done < count);
+	if (torc__unlikely(r < 0))
+		take_back(ret_futures, done, (done / SLICE) * SLICE + n, count, block);
 	return r;
 }
 

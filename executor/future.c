@@ -99,10 +99,11 @@ static void report_unobserved(const struct torc_future *f)
 #endif
 }
 
-static void leave_block(struct torc__block *block)
+void torc__block_leave(struct torc__block *block, uint32_t count)
 {
-	if (__atomic_load_n(&block->live, __ATOMIC_ACQUIRE) == 1 ||
-	    __atomic_sub_fetch(&block->live, 1, __ATOMIC_ACQ_REL) == 0)
+	/* The last ones need no atomic operation: nobody else is left. */
+	if (count && (__atomic_load_n(&block->live, __ATOMIC_ACQUIRE) == count ||
+		      __atomic_sub_fetch(&block->live, count, __ATOMIC_ACQ_REL) == 0))
 		torc__free(block);
 }
 
@@ -112,7 +113,7 @@ static void release(struct torc_future *f)
 
 	report_unobserved(f);
 	if (f->block) {
-		leave_block(f->block);
+		torc__block_leave(f->block, 1);
 		return;
 	}
 	cache = cache_here();
@@ -148,6 +149,35 @@ void torc_future_put(struct torc_future *f)
 					   __ATOMIC_ACQ_REL);
 	if (TORC__FUTURE_REFERENCES(state) == 1)
 		release(f);
+}
+
+/*
+ * Those of one block that nobody else has a reference to leave it together. Returns how many, from the first on.
+ */
+static size_t put_block(struct torc_future *const *futures, size_t count)
+{
+	struct torc__block *block = futures[0] ? futures[0]->block : NULL;
+	size_t n = 0;
+
+	while (block && n < count && futures[n] && futures[n]->block == block &&
+	       TORC__FUTURE_REFERENCES(torc__future_look(futures[n])) == 1)
+		report_unobserved(futures[n++]);
+	torc__block_leave(block, (uint32_t)n);
+	return n;
+}
+
+void torc_future_put_many(struct torc_future *const *futures, size_t count)
+{
+	while (count) {
+		size_t n = put_block(futures, count);
+
+		if (!n) {
+			torc_future_put(futures[0]);
+			n = 1;
+		}
+		futures += n;
+		count -= n;
+	}
 }
 
 /* --- states --- */

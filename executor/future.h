@@ -103,9 +103,13 @@ TORC_API enum torc_future_state torc_future_state(const struct torc_future *f);
  */
 TORC_API bool torc_future_cancel(struct torc_future *f);
 
-/* torc_future_get - one more reference; returns f. torc_future_put - one less; f may be NULL. Never suspend. Any thread. */
+/*
+ * torc_future_get - one more reference; returns f. torc_future_put - one less; f may be NULL. torc_future_put_many - one
+ * less of each; after torc_submit_many that is cheaper than one by one. Never suspend. Any thread.
+ */
 TORC_API struct torc_future *torc_future_get(struct torc_future *f);
 TORC_API void torc_future_put(struct torc_future *f);
+TORC_API void torc_future_put_many(struct torc_future *const *futures, size_t count);
 
 /*
  * torc_future_event - an event that is set once the future is done or cancelled: for torc_select, beside channels.

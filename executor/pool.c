@@ -66,7 +66,8 @@ static void free_pool(struct torc__pool *pool)
 	for (unsigned i = 0; pool->workers && i < pool->executor.parallelism; i++)
 		torc__deque_done(&pool->workers[i].deque);
 	torc__free(pool->workers);
-	torc__future_ring_done(&pool->queue);
+	for (unsigned i = 0; i < TORC__LANES; i++)
+		torc__lane_done(&pool->lanes[i]);
 	torc__free(pool);
 }
 
@@ -141,6 +142,8 @@ static void prepare(struct torc__pool *pool)
 
 	pool->idle_guard = (struct torc__guard)TORC__GUARD_INIT_SHARED;
 	pool->queue_guard = (struct torc__guard)TORC__GUARD_INIT_SHARED;
+	for (unsigned i = 0; i < TORC__LANES; i++)
+		pool->lanes[i].guard = (struct torc__guard)TORC__GUARD_INIT_SHARED;
 	torc__event_init_shared(&pool->over, TORC__EVENT_EXPECTED);
 	/* Half of the cores may search, for the others are needed by who would bring the tasks. */
 	pool->searching_most = available / 2 < n ? (available + 1) / 2 : n;
@@ -155,7 +158,7 @@ static void prepare_worker(struct torc__pool *pool, unsigned index)
 	const struct torc_pool_options *o = &pool->options;
 
 	w->pool = pool;
-	w->index = index;
+	w->index = w->lane = index;
 	w->random = index * 2654435761u + 1;
 	w->unfit = true;
 	w->token = TORC__AWAKE;
@@ -219,7 +222,7 @@ void torc_pool_stats(struct torc_executor *executor, struct torc_pool_stats *ret
 	torc__check(executor->ops == &pool_ops,
 		    "torc_pool_stats of another executor than a thread pool");
 	s.idle = __atomic_load_n(&pool->parked, __ATOMIC_RELAXED);
-	s.queued = __atomic_load_n(&pool->queue.count, __ATOMIC_RELAXED);
+	s.queued = torc__queue_count(pool);
 	s.wakes = __atomic_load_n(&pool->wakes, __ATOMIC_RELAXED);
 	for (unsigned i = 0; i < s.workers; i++) {
 		const struct torc__worker *w = &pool->workers[i];

@@ -285,7 +285,7 @@ static void park(struct torc__worker *w, const struct torc__until *until)
 		w->searching = false;
 		__atomic_fetch_sub(&pool->searching, 1, __ATOMIC_SEQ_CST);
 	}
-	if (pool->light)
+	if (pool->light && __atomic_load_n(&pool->parked, __ATOMIC_SEQ_CST) < pool->present)
 		torc__barrier_heavy();
 	if (resting)
 		end_if_done(pool);

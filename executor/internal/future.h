@@ -52,6 +52,9 @@ struct torc_future {
 
 _Static_assert(sizeof(struct torc_future) == 64, "a future is one cache line");
 
+/* So many of its futures are gone. */
+void torc__block_leave(struct torc__block *block, uint32_t count);
+
 /* Free futures, kept by a thread that makes many. */
 struct torc__futures {
 	struct torc_future *first;

@@ -21,7 +21,8 @@
  * (3): so d or j sees the task. One wake-up at a time is under way, and who is woken searches: it is its turn to wake
  * the next one, if there is more to do. So a thousand tasks wake no thousand workers.
  *
- * Where there is no membarrier, 2 is left out.
+ * Where there is no membarrier, 2 is left out. Who submits from outside has a full barrier in 1 anyway; so c is
+ * needed for the sake of other workers, and is left out when they are all parked.
  *
  * Token of a worker
  *
@@ -40,7 +41,7 @@
 #include "core/internal/thread.h"
 #include "executor/internal/deque.h"
 #include "executor/internal/future.h"
-#include "executor/internal/ring.h"
+#include "executor/internal/lane.h"
 
 /* A task is a future, or a job with this bit. */
 #define TORC__TASK_JOB ((uintptr_t)1)
@@ -69,11 +70,15 @@ static inline bool torc__until_over(const struct torc__until *until)
 	return until && __atomic_load_n(until->word, __ATOMIC_ACQUIRE) & until->bits;
 }
 
+/* For tasks from outside: when more threads submit, some share a lane. */
+#define TORC__LANES 16u
+
 struct torc__worker {
 	struct torc__thread thread; /* first */
 	struct torc__pool *pool;
 	unsigned index;
 	uint32_t random;
+	unsigned lane; /* where it looks for tasks from outside first */
 	unsigned taken; /* tasks; now and then it looks at the queue first */
 	bool searching; /* it counts in pool->searching */
 	bool unfit; /* it runs no tasks: before its initializer has succeeded, and from its finalizer on */
@@ -111,11 +116,13 @@ struct torc__pool {
 	uint32_t present;          /* workers that were started */
 	uint64_t wakes;
 
-	/* Tasks from outside, under their guard. */
+	/* With a limit for tasks from outside; under its guard. */
 	_Alignas(64) struct torc__guard queue_guard;
-	struct torc__future_ring queue;
-	size_t reserved;               /* room that those have who were in line */
+	size_t queue_used;	       /* places that are taken or reserved */
 	struct torc__queue submitters; /* in line for room */
+
+	uint32_t lanes_used; /* one bit each */
+	struct torc__lane lanes[TORC__LANES];
 
 	_Alignas(64) uint32_t live; /* workers that have not ended */
 	struct torc_event over;     /* none is left */
@@ -139,6 +146,13 @@ static inline void torc__pool_pushed(struct torc__pool *pool)
 {
 	__asm__ volatile("" ::: "memory");
 	if (torc__unlikely(__atomic_load_n(&pool->parked, __ATOMIC_RELAXED) || !pool->light))
+		torc__pool_notify(pool);
+}
+
+/* Steps 2 to 5, after a task was put into a lane, and a full barrier. */
+static inline void torc__pool_put(struct torc__pool *pool)
+{
+	if (torc__unlikely(__atomic_load_n(&pool->parked, __ATOMIC_SEQ_CST)))
 		torc__pool_notify(pool);
 }
 
@@ -172,6 +186,9 @@ extern __thread unsigned torc__queue_no_wait;
 /* The oldest, or 0; some more go into the worker's deque. */
 uintptr_t torc__queue_take(struct torc__worker *worker);
 
+/* How many wait to be taken, as it was. */
+size_t torc__queue_count(const struct torc__pool *pool);
+
 /* No more are added; with a status, those that wait end with it: -ECANCELED or -EPIPE. */
 void torc__queue_close(struct torc__pool *pool, int status);
 
@@ -183,7 +200,12 @@ void torc__future_refuse(struct torc_future *f, int status);
 
 static inline bool torc__queue_any(const struct torc__pool *pool)
 {
-	return torc__future_ring_any(&pool->queue);
+	uint32_t used = __atomic_load_n(&pool->lanes_used, __ATOMIC_RELAXED);
+
+	for (unsigned i = 0; used >> i; i++)
+		if (used >> i & 1 && torc__lane_count(&pool->lanes[i]))
+			return true;
+	return false;
 }
 
 #endif
