@@ -1143,6 +1143,41 @@ EVERYWHERE(future, counts_its_references)
 	torc_future_put(NULL);
 }
 
+/* Of one piece of memory, of others, and the same one several times. */
+EVERYWHERE(future, gives_many_references_back_in_one_call)
+{
+	struct torc_executor *pool = pool_with(POOL(.workers = 2));
+	struct torc_future *fs[50], *mixed[50], *f = make(FAILED);
+	atomic_int count = 0;
+	void *args[50];
+
+	for (int i = 0; i < 50; i++)
+		args[i] = &count;
+	torc_future_put_many(NULL, 0);
+	for (int round = 0; round < 3; round++) {
+		check_eq(torc_submit_many(pool, count_up, args, 50, fs), 0);
+		if (round == 1)
+			for (int i = 0; i < 50; i++)
+				check_eq(torc_await(fs[i], NULL), 0);
+		if (round < 2) {
+			torc_future_put_many(fs, 50);
+			continue;
+		}
+		for (int i = 0; i < 50; i++)
+			mixed[i] = i % 5 == 1   ? torc_future_get(fs[0])
+				   : i % 5 == 2 ? torc_future_get(f)
+				   : i % 5 == 3 ? make(SUCCEEDED)
+				   : i % 5 == 4 ? submit(pool, count_up, &count)
+						: torc_future_get(fs[i]);
+		torc_future_put_many(mixed, 50);
+		for (int i = 0; i < 50; i++)
+			expect(fs[i], 0, NULL); /* one each was left */
+	}
+	torc_executor_destroy(pool);
+	check_eq(count, 160);
+	expect(f, -EIO, NULL);
+}
+
 static int look_away(void *arg)
 {
 	struct torc_future *f = make((enum kind)(VALUE(arg) / 2));

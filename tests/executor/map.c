@@ -311,6 +311,23 @@ static void map_too_late(struct torc_executor *e)
 	}
 }
 
+static int map_too_late_in_task(void *arg, void **ret_value)
+{
+	(void)ret_value;
+	map_too_late(arg);
+	return 0;
+}
+
+EVERYWHERE(map, is_late_inside_of_a_task_of_the_same_pool)
+{
+	for (unsigned workers = 1; workers < 4; workers++) {
+		struct torc_executor *pool = pool_with(POOL(.workers = workers));
+
+		expect(submit(pool, map_too_late_in_task, pool), 0, NULL);
+		torc_executor_destroy(pool);
+	}
+}
+
 EVERYWHERE(map, is_late_at_the_deadline_but_leaves_nothing_running)
 {
 	struct torc_executor *executors[] = { pool_with(POOL(.workers = 1)),
@@ -528,7 +545,9 @@ static int map_again(void *arg, const void *item, void *ret_result)
 static int map_in_task(void *arg, void **ret_value)
 {
 	struct work *w = arg;
-	struct torc_map map = { .fn = map_again, .arg = w, .count = 10, .chunk = 1 };
+	struct torc_map map = {
+		.fn = map_again, .arg = w, .count = 10, .chunk = 1, .deadline_ns = w->until_ns
+	};
 
 	(void)ret_value;
 	return torc_map(w->executor, &map);
@@ -536,8 +555,9 @@ static int map_in_task(void *arg, void **ret_value)
 
 EVERYWHERE(map, may_be_called_by_tasks_of_the_same_pool)
 {
-	for (unsigned workers = 1; workers < 4; workers++) {
-		struct work w = { .executor = pool_with(POOL(.workers = workers)) };
+	for (unsigned n = 1; n < 8; n++) {
+		struct work w = { .executor = pool_with(POOL(.workers = n / 2 + 1)),
+				  .until_ns = n % 2 ? 0 : torc_now_ns() + LONG };
 
 		expect(submit(w.executor, map_in_task, &w), 0, NULL);
 		check_eq(w.begun, 100);

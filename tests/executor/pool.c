@@ -778,6 +778,127 @@ EVERYWHERE(pool, runs_what_comes_from_outside_first_come_first_served)
 	gate_done(&g);
 }
 
+struct turns {
+	struct torc_executor *pool;
+	struct numbered *numbers;
+	atomic_int turn;
+};
+
+struct turn_taker {
+	struct turns *turns;
+	int who;
+};
+
+static void *submit_in_turn(void *arg)
+{
+	struct turn_taker *me = arg;
+	struct turns *t = me->turns;
+
+	for (int i = me->who; i < 30; i += 3) {
+		while (atomic_load(&t->turn) != i)
+			sched_yield();
+		check_eq(torc_submit(t->pool, note_number, &t->numbers[i], NULL), 0);
+		atomic_store(&t->turn, i + 1);
+	}
+	return NULL;
+}
+
+EVERYWHERE(pool, runs_what_comes_from_several_threads_first_come_first_served)
+{
+	struct torc_executor *pool = pool_with(POOL(.workers = 1));
+	struct notes notes = { .count = 0 };
+	struct numbered numbers[30];
+	struct turns turns = { .pool = pool, .numbers = numbers };
+	struct turn_taker takers[] = { { &turns, 0 }, { &turns, 1 }, { &turns, 2 } };
+	struct torc_future *held;
+	pthread_t threads[2];
+	struct gate g;
+
+	gate_init(&g);
+	held = submit_held(pool, &g);
+	for (int i = 0; i < 30; i++)
+		numbers[i] = (struct numbered){ .notes = &notes, .number = i };
+	for (int i = 0; i < 2; i++)
+		threads[i] = start_thread(submit_in_turn, &takers[i]);
+	(void)submit_in_turn(&takers[2]);
+	for (int i = 0; i < 2; i++)
+		join_thread(threads[i]);
+	gate_open(&g, 1);
+	torc_executor_destroy(pool);
+	expect_order(&notes, 30);
+	torc_future_put(held);
+	gate_done(&g);
+}
+
+struct flood {
+	struct torc_executor *pool;
+	atomic_int waiting, stop;
+};
+
+static int drain(void *arg, void **ret_value)
+{
+	struct flood *f = arg;
+
+	(void)ret_value;
+	atomic_fetch_sub(&f->waiting, 1);
+	return 0;
+}
+
+/* There is always something of this thread's to be done. */
+static void *submit_for_ever(void *arg)
+{
+	struct flood *f = arg;
+
+	while (!atomic_load(&f->stop)) {
+		if (atomic_load(&f->waiting) > 10000) {
+			sched_yield();
+			continue;
+		}
+		atomic_fetch_add(&f->waiting, 1);
+		check_eq(torc_submit(f->pool, drain, f, NULL), 0);
+	}
+	return NULL;
+}
+
+EVERYWHERE(pool, lets_no_thread_starve_another_one)
+{
+	for (unsigned workers = 1; workers < 3; workers++) {
+		struct flood f = { .pool = pool_with(POOL(.workers = workers)) };
+		pthread_t thread = start_thread(submit_for_ever, &f);
+
+		for (int i = 0; i < 20; i++)
+			expect(submit(f.pool, give, ARG(i)), 0, ARG(i));
+		atomic_store(&f.stop, 1);
+		join_thread(thread);
+		torc_executor_destroy(f.pool);
+		check_eq(f.waiting, 0);
+	}
+}
+
+static int submit_itself(void *arg, void **ret_value)
+{
+	struct flood *f = arg;
+
+	(void)ret_value;
+	if (atomic_load(&f->stop))
+		return 0;
+	return torc_submit(f->pool, submit_itself, f, NULL);
+}
+
+EVERYWHERE(pool, lets_no_task_that_submits_itself_starve_others)
+{
+	for (unsigned workers = 1; workers < 3; workers++) {
+		struct flood f = { .pool = pool_with(POOL(.workers = workers)) };
+
+		for (unsigned i = 0; i < workers; i++)
+			check_eq(torc_submit(f.pool, submit_itself, &f, NULL), 0);
+		for (int i = 0; i < 20; i++)
+			expect(submit(f.pool, give, ARG(i)), 0, ARG(i));
+		atomic_store(&f.stop, 1);
+		torc_executor_destroy(f.pool);
+	}
+}
+
 struct family {
 	struct torc_executor *pool;
 	struct notes notes;
