@@ -125,7 +125,7 @@ BENCH_PROGRAMS := $(patsubst %,$(B)/bin/bench-%,$(subst _,-,$(RAW_BENCH)))
 TEST_OBJ := $(call objects,$(wildcard tests/support/*.c))
 UNIT_SRC := $(foreach l,$(LAYERS),$(wildcard tests/$(l)/*.c))
 STRESS_SRC := $(wildcard tests/stress/*.c)
-SIM_SRC := tests/sim/core.c tests/sim/serve.c tests/sim/conform.c
+SIM_SRC := tests/sim/core.c tests/sim/executor.c tests/sim/serve.c tests/sim/conform.c
 CROSS_SRC := $(wildcard tests/cross/*.c)
 FUZZ_SRC := $(wildcard tests/fuzz/*.c)
 

@@ -1,6 +1,7 @@
 #include "core/internal/loop.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <stdlib.h>
 
 #include <torc/core/sys.h>
@@ -70,10 +71,6 @@ void torc__loop_wake(struct torc__loop *to)
 {
 	struct torc__loop *self = torc__loop();
 
-	if (!self) {
-		torc__loop_wake_by_fd(to);
-		return;
-	}
 	self->stats.wakes_sent++;
 	/*
 	 * A full queue would be submitted and completions handed out: not here, where the calling fiber may be in
@@ -86,9 +83,26 @@ void torc__loop_wake(struct torc__loop *to)
 		wake_by_message(self, to);
 }
 
+/* The loop may take the mail, have nothing else to do and end: it waits for those who are still here. */
+static void post_from_thread(struct torc__loop *to, struct torc__mail *mail)
+{
+	__atomic_fetch_add(&to->posting, 1, __ATOMIC_RELAXED);
+	if (torc__mailbox_push(&to->mailbox, mail))
+		torc__loop_wake_by_fd(to);
+	__atomic_fetch_sub(&to->posting, 1, __ATOMIC_RELEASE);
+}
+
+static void await_posting(const struct torc__loop *loop)
+{
+	while (__atomic_load_n(&loop->posting, __ATOMIC_ACQUIRE))
+		sched_yield();
+}
+
 void torc__loop_post(struct torc__loop *to, struct torc__mail *mail)
 {
-	if (torc__mailbox_push(&to->mailbox, mail))
+	if (torc__unlikely(!torc__loop()))
+		post_from_thread(to, mail);
+	else if (torc__mailbox_push(&to->mailbox, mail))
 		torc__loop_wake(to);
 }
 
@@ -494,6 +508,7 @@ void torc__loop_quiesce(struct torc__loop *loop)
 
 void torc__loop_close(struct torc__loop *loop)
 {
+	await_posting(loop);
 	for (int i = 0; i < TORC__ATTACHMENTS; i++)
 		if (loop->attached[i].destroy)
 			loop->attached[i].destroy(loop->attached[i].data);

@@ -46,7 +46,8 @@ TORC_API TORC_MUST_CHECK int torc_submit(struct torc_executor *executor, torc_wo
  *   @ret_futures  [count], one reference each, to be put
  *
  * Returns     0     all were submitted
- *             < 0   as torc_submit, and none was: those that had been were cancelled, or finish unseen
+ *             < 0   as torc_submit, for one of them: those before it were cancelled, and waited for where they had begun
+ *                   already; no argument is in use any more
  * Suspends    as torc_submit
  * Thread      any
  */

@@ -25,13 +25,13 @@ void torc_fork(struct torc_job *job, torc_work_fn *fn, void *arg)
 	job->fn = fn;
 	job->arg = arg;
 	job->state = FORKED;
-	if (torc__unlikely(!w) ||
-	    torc__unlikely(!torc__deque_push(&w->deque, (uintptr_t)job | TORC__TASK_JOB))) {
-		job->worker = NULL;
-		return;
-	}
 	job->worker = w;
-	torc__pool_pushed(w->pool);
+	if (torc__unlikely(!w))
+		return;
+	if (torc__likely(torc__deque_push(&w->deque, (uintptr_t)job | TORC__TASK_JOB)))
+		torc__pool_pushed(w->pool);
+	else
+		job->worker = NULL;
 }
 
 static inline int run_here(struct torc_job *job, void **ret_value)

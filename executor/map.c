@@ -11,14 +11,13 @@
 
 #include <torc/executor/wait.h>
 
-#include "core/internal/system.h"
 #include "executor/internal/worker.h"
 
 /* Parts per runner: so that none is left alone with a long one, but claiming costs little. */
 #define PARTS_EACH 8u
 
-/* For so many no memory is allocated. */
-#define RUNNERS_NEAR 16u
+/* More would wait for each other at the next part. */
+#define RUNNERS_MOST 256u
 
 struct range {
 	torc_range_fn *fn;
@@ -127,28 +126,18 @@ static int await_runners(struct torc_future *const *runners, unsigned count, uin
 static int run_from_outside(struct torc_executor *executor, struct range *range, unsigned count,
 			    uint64_t deadline_ns)
 {
-	void *near_args[RUNNERS_NEAR] = { NULL }, **args = near_args;
-	struct torc_future *near_runners[RUNNERS_NEAR], **runners = near_runners;
-	void *memory = NULL;
-	int r;
+	struct torc_future *runners[RUNNERS_MOST];
+	unsigned started = 0;
+	int r = 0;
 
-	if (count > RUNNERS_NEAR) {
-		memory = torc__malloc(count * (sizeof(*args) + sizeof(struct torc_future *)));
-		if (!memory)
-			return -ENOMEM;
-		args = memory;
-		runners = (struct torc_future **)(args + count);
-	}
-	for (unsigned i = 0; i < count; i++)
-		args[i] = range;
-	r = torc_submit_many(executor, run_parts, args, count, runners);
-	if (r == 0) {
-		r = await_runners(runners, count, deadline_ns);
-		if (r < 0)
-			__atomic_store_n(&range->stop, 1, __ATOMIC_RELAXED);
-		end_runners(runners, count);
-	}
-	torc__free(memory);
+	while (started < count && !(r = torc_submit(executor, run_parts, range, &runners[started])))
+		started++;
+	/* With fewer it takes longer. */
+	if (started && r != -ECANCELED && r != -ETIMEDOUT)
+		r = await_runners(runners, started, deadline_ns);
+	if (r < 0)
+		__atomic_store_n(&range->stop, 1, __ATOMIC_RELAXED);
+	end_runners(runners, started);
 	return r;
 }
 
@@ -173,6 +162,8 @@ static int run_range(struct torc_executor *executor, struct range *range, size_t
 	if (r < 0 || range->begin >= range->end)
 		return r;
 	cut(range, chunk, runners);
+	if (runners > RUNNERS_MOST)
+		runners = RUNNERS_MOST;
 	if (range->parts < runners)
 		runners = (unsigned)range->parts;
 	range->guard = (struct torc__guard)TORC__GUARD_INIT_SHARED;

@@ -121,7 +121,8 @@ struct torc__loop {
 	struct torc__remote *spare_remotes;                   /* remote.c */
 	unsigned spare_remotes_count;
 
-	int wake_fd; /* an eventfd, for those who cannot send a message through a ring */
+	uint32_t posting; /* threads, other than loops, that send it mail just now */
+	int wake_fd;	  /* an eventfd, for those who cannot send a message through a ring */
 	struct torc_op wake_op;
 	uint64_t wake_value;
 	struct torc__turn_work wake_work;
@@ -160,7 +161,7 @@ static inline void torc__relax(void)
 #endif
 }
 
-/* Wake a loop that sleeps in its ring. Any thread. */
+/* Wake a loop that sleeps in its ring. Any loop's thread. */
 void torc__loop_wake(struct torc__loop *loop);
 
 /* The same at once and whatever it does, also from a signal handler. */
@@ -222,7 +223,7 @@ bool torc__loop_deliver(struct torc__loop *loop);
 
 void torc__loop_stats(const struct torc__loop *loop, uint64_t now_ns, struct torc_stats *ret_stats);
 
-/* Send a message to a loop. Any thread. */
+/* Send a message to a loop. Any thread; if it is not a loop's, something must keep the receiver from ending before it has it. */
 void torc__loop_post(struct torc__loop *to, struct torc__mail *mail);
 
 /* Send it when this turn of `self`, the calling thread's, ends: the receiver then finds more to do at once. */
