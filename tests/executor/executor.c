@@ -1068,6 +1068,19 @@ EVERYWHERE(executor, of_ones_own_that_takes_only_some_has_them_cancelled)
 	check_eq(count, 0);
 }
 
+EVERYWHERE(executor, of_ones_own_that_has_begun_with_some_is_waited_for)
+{
+	struct gate g;
+	struct half h = half(&g);
+	struct torc_future *fs[4];
+	void *args[] = { &g, &g, &g, &g };
+
+	check_eq(torc_submit_many(&h.executor, hold, args, 4, fs), -EDQUOT);
+	check_eq(g.begun, 1);
+	check_eq(g.over, 1); /* no argument is in use any more */
+	half_done(&h);
+}
+
 EVERYWHERE(executor, of_ones_own_may_stop_what_runs)
 {
 	for (int stops = 0; stops < 2; stops++) {

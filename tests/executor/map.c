@@ -465,57 +465,6 @@ EVERYWHERE(map, works_with_a_queue_that_is_short)
 	torc_executor_destroy(pool);
 }
 
-/* Takes one future, and runs it on a thread: it has begun before the rest is refused, and ends once the caller waits. */
-struct half {
-	struct torc_executor executor;
-	struct gate *gate;
-	pthread_t thread;
-	struct later later;
-	int calls;
-};
-
-static void *run_taken(void *f)
-{
-	torc_future_run(f);
-	return NULL;
-}
-
-static void open_all(void *gate)
-{
-	gate_open(gate, MOST);
-}
-
-static int take_first(struct torc_executor *executor, struct torc_future *const *futures,
-		      size_t count)
-{
-	struct half *h = (struct half *)executor;
-
-	(void)count;
-	if (h->calls++)
-		return -EDQUOT;
-	h->thread = start_thread(run_taken, futures[0]);
-	gate_wait(h->gate, 1);
-	later(&h->later, open_all, h->gate);
-	return 1;
-}
-
-static struct half half(struct gate *gate)
-{
-	static const struct torc_executor_ops ops = { .name = "half",
-						      .submit = take_first,
-						      .shutdown = no_shutdown };
-
-	gate_init(gate);
-	return (struct half){ .executor = { .ops = &ops, .parallelism = 4 }, .gate = gate };
-}
-
-static void half_done(struct half *h)
-{
-	join_thread(h->thread);
-	later_is_over(&h->later);
-	gate_done(h->gate);
-}
-
 /* What has begun uses the memory of the caller. */
 EVERYWHERE(map, waits_for_what_has_begun_when_it_cannot_submit_the_rest)
 {
