@@ -139,10 +139,21 @@ void torc__block_leave(struct torc__block *block, uint32_t count)
 		torc__free(block);
 }
 
+/* Nobody will complete it: those who were to be called when that happens are not. */
+static void drop_hooks(struct torc_future *f)
+{
+	struct torc__node *node;
+
+	while ((node = torc__queue_grant(&f->event.waiters, 0)))
+		((struct torc__hook *)node)->drop((struct torc__hook *)node);
+}
+
 static void release(struct torc_future *f)
 {
 	struct torc__futures *cache;
 
+	if (torc__unlikely(f->event.waiters.first != NULL))
+		drop_hooks(f);
 	report_unobserved(f);
 	if (f->block) {
 		torc__block_leave(f->block, 1);
@@ -192,6 +203,7 @@ static size_t put_block(struct torc_future *const *futures, size_t count)
 	size_t n = 0;
 
 	while (block && n < count && futures[n] && futures[n]->block == block &&
+	       !futures[n]->event.waiters.first &&
 	       TORC__FUTURE_REFERENCES(torc__future_look(futures[n])) == 1)
 		report_unobserved(futures[n++]);
 	torc__block_leave(block, (uint32_t)n);
@@ -395,9 +407,13 @@ static void call(struct torc__hook *hook)
 {
 	struct callback *c = (struct callback *)hook;
 
-	c->fn(c->future, c->arg);
-	torc_future_put(c->future);
+	c->fn(c->future, c->arg); /* who completes or cancels it has a reference */
 	torc__free(c);
+}
+
+static void drop_callback(struct torc__hook *hook)
+{
+	torc__free(hook);
 }
 
 int torc_future_on_done(struct torc_future *f, torc_future_fn *fn, void *arg)
@@ -407,7 +423,7 @@ int torc_future_on_done(struct torc_future *f, torc_future_fn *fn, void *arg)
 	if (!c)
 		return -ENOMEM;
 	*c = (struct callback){
-		.hook.fire = call, .future = torc_future_get(f), .fn = fn, .arg = arg
+		.hook = { .fire = call, .drop = drop_callback }, .future = f, .fn = fn, .arg = arg
 	};
 	__atomic_fetch_or(&f->event.state, TORC__FUTURE_OBSERVED, __ATOMIC_RELAXED);
 	if (!torc__event_hook(&f->event, &c->hook))

@@ -24,15 +24,21 @@ struct range {
 	void *arg;
 	size_t begin, end, chunk, parts;
 	size_t claimed; /* parts */
-	uint32_t stop;
+	uint64_t deadline_ns; /* TORC_NEVER: none */
+	uint32_t stop, late;
 	struct torc__guard guard; /* for the failure */
 	size_t failed_at;         /* the first of a part or item that has failed */
 	int failure;
 };
 
-static void fail(struct range *r, size_t at, int error)
+static void stop(struct range *r)
 {
 	__atomic_store_n(&r->stop, 1, __ATOMIC_RELAXED);
+}
+
+static void fail(struct range *r, size_t at, int error)
+{
+	stop(r);
 	torc__guard_lock(NULL, &r->guard);
 	if (!r->failure || at < r->failed_at) {
 		r->failure = error;
@@ -44,6 +50,16 @@ static void fail(struct range *r, size_t at, int error)
 static bool stopped(const struct range *r)
 {
 	return __atomic_load_n(&r->stop, __ATOMIC_RELAXED);
+}
+
+/* Is it too late for another item? The caller may be the one that runs all of them. */
+static bool is_late(struct range *r)
+{
+	if (torc__likely(r->deadline_ns == TORC_NEVER) || torc_now_ns() < r->deadline_ns)
+		return false;
+	__atomic_store_n(&r->late, 1, __ATOMIC_RELAXED);
+	stop(r);
+	return true;
 }
 
 static int run_parts(void *arg, void **ret_value)
@@ -123,8 +139,7 @@ static int await_runners(struct torc_future *const *runners, unsigned count, uin
 	return r < 0 ? r : status;
 }
 
-static int run_from_outside(struct torc_executor *executor, struct range *range, unsigned count,
-			    uint64_t deadline_ns)
+static int run_from_outside(struct torc_executor *executor, struct range *range, unsigned count)
 {
 	struct torc_future *runners[RUNNERS_MOST];
 	unsigned started = 0;
@@ -134,9 +149,9 @@ static int run_from_outside(struct torc_executor *executor, struct range *range,
 		started++;
 	/* With fewer it takes longer. */
 	if (started && r != -ECANCELED && r != -ETIMEDOUT)
-		r = await_runners(runners, started, deadline_ns);
+		r = await_runners(runners, started, range->deadline_ns);
 	if (r < 0)
-		__atomic_store_n(&range->stop, 1, __ATOMIC_RELAXED);
+		stop(range);
 	end_runners(runners, started);
 	return r;
 }
@@ -153,8 +168,7 @@ static void cut(struct range *r, size_t chunk, unsigned parallelism)
 	r->parts = count / r->chunk + (count % r->chunk != 0);
 }
 
-static int run_range(struct torc_executor *executor, struct range *range, size_t chunk,
-		     uint64_t deadline_ns)
+static int run_range(struct torc_executor *executor, struct range *range, size_t chunk)
 {
 	unsigned runners = torc_executor_parallelism(executor);
 	int r = torc_in_fiber() ? torc__scope_check(torc__self()) : 0;
@@ -167,19 +181,25 @@ static int run_range(struct torc_executor *executor, struct range *range, size_t
 	if (range->parts < runners)
 		runners = (unsigned)range->parts;
 	range->guard = (struct torc__guard)TORC__GUARD_INIT_SHARED;
-	if (is_worker_of(executor) && deadline_ns == TORC_NEVER)
+	if (is_worker_of(executor))
 		(void)run_crowd(&(struct crowd){ range, runners }, NULL);
 	else
-		r = run_from_outside(executor, range, runners, deadline_ns);
-	return range->failure ? range->failure : r;
+		r = run_from_outside(executor, range, runners);
+	if (range->failure)
+		return range->failure;
+	return range->late ? -ETIMEDOUT : r;
 }
 
 int torc_parallel_for(struct torc_executor *executor, size_t begin, size_t end, size_t chunk,
 		      torc_range_fn *fn, void *arg)
 {
-	struct range range = { .fn = fn, .arg = arg, .begin = begin, .end = end };
+	struct range range = { .fn = fn,
+			       .arg = arg,
+			       .begin = begin,
+			       .end = end,
+			       .deadline_ns = TORC_NEVER };
 
-	return run_range(executor, &range, chunk, TORC_NEVER);
+	return run_range(executor, &range, chunk);
 }
 
 /* --- arrays --- */
@@ -196,7 +216,8 @@ static int map_part(void *arg, size_t begin, size_t end)
 	const char *item = m->item_bytes ? (const char *)m->items + begin * m->item_bytes : NULL;
 	char *result = m->result_bytes ? (char *)m->results + begin * m->result_bytes : NULL;
 
-	for (size_t i = begin; i < end && !stopped(mapping->range); i++) {
+	for (size_t i = begin; i < end && !stopped(mapping->range) && !is_late(mapping->range);
+	     i++) {
 		int status = m->fn(m->arg, item, result);
 
 		if (status < 0) {
@@ -215,6 +236,6 @@ int torc_map(struct torc_executor *executor, const struct torc_map *map)
 	struct mapping mapping = { map, &range };
 
 	range.arg = &mapping;
-	return run_range(executor, &range, map->chunk,
-			 map->deadline_ns ? map->deadline_ns : TORC_NEVER);
+	range.deadline_ns = map->deadline_ns ? map->deadline_ns : TORC_NEVER;
+	return run_range(executor, &range, map->chunk);
 }

@@ -11,7 +11,8 @@
 struct step {
 	struct torc__hook before;   /* first: in the line of the future before it */
 	struct torc__hook after;    /* in the line of its own */
-	struct torc_future *source; /* a reference, until `before` */
+	struct torc_future *source; /* who completes it has a reference */
+	struct step *next;	    /* of those that are put off, with a reference to `source` */
 	struct torc_future *result; /* a reference, until `after` */
 	torc_then_fn *fn;
 	void *arg;
@@ -49,13 +50,11 @@ static void start_step(struct step *s, struct torc_executor *executor)
 		torc__future_refuse(f, r < 0 ? r : -EAGAIN);
 }
 
-static void source_over(struct torc__hook *hook)
+static void take_step(struct step *s)
 {
-	struct step *s = (struct step *)hook;
 	int status = torc__future_read(s->source, &s->value);
 	bool cancelled = torc__future_look(s->source) & TORC__FUTURE_CANCELLED;
 
-	torc_future_put(s->source);
 	if (status >= 0) {
 		start_step(s, s->result->executor);
 	} else if (cancelled) {
@@ -63,6 +62,45 @@ static void source_over(struct torc__hook *hook)
 	} else {
 		torc__future_refuse(s->result, status);
 	}
+	unhooked(s);
+}
+
+/*
+ * A step may complete its future at once, which is the source of the next one: it is put off until this one is
+ * through, or long chains would need deep stacks.
+ */
+static __thread struct step **steps_tail; /* NULL: none is being taken */
+
+static void source_over(struct torc__hook *hook)
+{
+	struct step *s = (struct step *)hook, *first = NULL;
+
+	if (steps_tail) {
+		torc_future_get(s->source);
+		s->next = NULL;
+		*steps_tail = s;
+		steps_tail = &s->next;
+		return;
+	}
+	steps_tail = &first;
+	take_step(s);
+	while ((s = first)) {
+		struct torc_future *source = s->source;
+
+		first = s->next;
+		if (!first)
+			steps_tail = &first;
+		take_step(s);
+		torc_future_put(source);
+	}
+	steps_tail = NULL;
+}
+
+static void source_dropped(struct torc__hook *hook)
+{
+	struct step *s = (struct step *)hook;
+
+	torc__future_refuse(s->result, -EPIPE);
 	unhooked(s);
 }
 
@@ -82,9 +120,9 @@ int torc_then(struct torc_future *f, struct torc_executor *executor, torc_then_f
 	if (!s)
 		return -ENOMEM;
 	*s = (struct step){
-		.before.fire = source_over,
-		.after.fire = result_over,
-		.source = torc_future_get(f),
+		.before = { .fire = source_over, .drop = source_dropped },
+		.after = { .fire = result_over },
+		.source = f,
 		.fn = fn,
 		.arg = arg,
 		.hooks = 2,
@@ -92,7 +130,6 @@ int torc_then(struct torc_future *f, struct torc_executor *executor, torc_then_f
 	/* References: the caller's, the executor's, that of `after`. */
 	s->result = torc__future_new(run_step, s, executor, 3);
 	if (!s->result) {
-		torc_future_put(f);
 		torc__free(s);
 		return -ENOMEM;
 	}
