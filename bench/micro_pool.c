@@ -13,12 +13,12 @@
 #include <torc/executor/pool.h>
 #include <torc/executor/wait.h>
 
-#define TRIPS	20000
-#define BATCH	1000
+#define TRIPS   20000
+#define BATCH   1000
 #define BATCHES 500
-#define ITEMS	1000000
-#define SLEEPS	10000
-#define LEAVES	1000000
+#define ITEMS   1000000
+#define SLEEPS  10000
+#define LEAVES  1000000
 
 static struct torc_executor *pool;
 

@@ -40,7 +40,7 @@ struct torc__elastic {
 	char name[16];
 
 	struct torc__guard guard;
-	struct torc__lane queue; /* under the guard too, also to take from it */
+	struct torc__lane queue;     /* under the guard too, also to take from it */
 	struct elastic_thread *idle; /* the latest first */
 	struct elastic_thread *dead; /* has ended, and is to be joined */
 	unsigned threads, started;

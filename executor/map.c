@@ -23,7 +23,7 @@ struct range {
 	torc_range_fn *fn;
 	void *arg;
 	size_t begin, end, chunk, parts;
-	size_t claimed; /* parts */
+	size_t claimed;       /* parts */
 	uint64_t deadline_ns; /* TORC_NEVER: none */
 	uint32_t stop, late;
 	struct torc__guard guard; /* for the failure */
@@ -193,11 +193,9 @@ static int run_range(struct torc_executor *executor, struct range *range, size_t
 int torc_parallel_for(struct torc_executor *executor, size_t begin, size_t end, size_t chunk,
 		      torc_range_fn *fn, void *arg)
 {
-	struct range range = { .fn = fn,
-			       .arg = arg,
-			       .begin = begin,
-			       .end = end,
-			       .deadline_ns = TORC_NEVER };
+	struct range range = {
+		.fn = fn, .arg = arg, .begin = begin, .end = end, .deadline_ns = TORC_NEVER
+	};
 
 	return run_range(executor, &range, chunk);
 }

@@ -12,7 +12,7 @@ struct step {
 	struct torc__hook before;   /* first: in the line of the future before it */
 	struct torc__hook after;    /* in the line of its own */
 	struct torc_future *source; /* who completes it has a reference */
-	struct step *next;	    /* of those that are put off, with a reference to `source` */
+	struct step *next;          /* of those that are put off, with a reference to `source` */
 	struct torc_future *result; /* a reference, until `after` */
 	torc_then_fn *fn;
 	void *arg;

@@ -7,9 +7,9 @@
  * sleep was not much longer than that, and then the next search is a long one.
  */
 #define SEARCH_SHORT_NS 10000u
-#define SEARCH_LONG_NS	100000u
-#define NAP_NS		200000u
-#define LOOK_NS		5000u
+#define SEARCH_LONG_NS  100000u
+#define NAP_NS          200000u
+#define LOOK_NS         5000u
 
 /*
  * So often a worker looks elsewhere than for the latest of its own tasks: tasks that submit themselves must not starve

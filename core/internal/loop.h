@@ -122,7 +122,7 @@ struct torc__loop {
 	unsigned spare_remotes_count;
 
 	uint32_t posting; /* threads, other than loops, that send it mail just now */
-	int wake_fd;	  /* an eventfd, for those who cannot send a message through a ring */
+	int wake_fd;      /* an eventfd, for those who cannot send a message through a ring */
 	struct torc_op wake_op;
 	uint64_t wake_value;
 	struct torc__turn_work wake_work;

@@ -42,7 +42,9 @@ enum torc__selecting {
 struct torc__hook {
 	struct torc__node node; /* first */
 	void (*fire)(struct torc__hook *hook);
-	void (*drop)(struct torc__hook *hook); /* what it waits for is gone; NULL: it sees to it that it is not */
+	void (*drop)(
+		struct torc__hook
+			*hook); /* what it waits for is gone; NULL: it sees to it that it is not */
 };
 
 static inline void torc__queue_push(struct torc__queue *queue, struct torc__node *node)

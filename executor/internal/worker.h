@@ -79,9 +79,9 @@ struct torc__worker {
 	struct torc__pool *pool;
 	unsigned index;
 	uint32_t random;
-	unsigned lane; /* where it looks for tasks from outside first */
-	unsigned taken; /* tasks; now and then it looks at the queue first */
-	bool searching; /* it counts in pool->searching */
+	unsigned lane;      /* where it looks for tasks from outside first */
+	unsigned taken;     /* tasks; now and then it looks at the queue first */
+	bool searching;     /* it counts in pool->searching */
 	uint64_t search_ns; /* for how long */
 	bool unfit; /* it runs no tasks: before its initializer has succeeded, and from its finalizer on */
 	uintptr_t
@@ -121,7 +121,7 @@ struct torc__pool {
 
 	/* With a limit for tasks from outside; under its guard. */
 	_Alignas(64) struct torc__guard queue_guard;
-	size_t queue_used;	       /* places that are taken or reserved */
+	size_t queue_used;             /* places that are taken or reserved */
 	struct torc__queue submitters; /* in line for room */
 
 	uint32_t lanes_used; /* one bit each */

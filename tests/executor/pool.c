@@ -778,6 +778,18 @@ EVERYWHERE(pool, runs_what_comes_from_outside_first_come_first_served)
 	gate_done(&g);
 }
 
+/* Numbers of the same rest are one thread's. */
+static void expect_each_in_order(const struct notes *notes, int count, int threads)
+{
+	int next[3] = { 0, 1, 2 };
+
+	check_eq(notes->count, count);
+	for (int i = 0; i < count; i++) {
+		check_eq(notes->seen[i], next[notes->seen[i] % threads]);
+		next[notes->seen[i] % threads] += threads;
+	}
+}
+
 struct turns {
 	struct torc_executor *pool;
 	struct numbered *numbers;
@@ -803,7 +815,7 @@ static void *submit_in_turn(void *arg)
 	return NULL;
 }
 
-EVERYWHERE(pool, runs_what_comes_from_several_threads_first_come_first_served)
+EVERYWHERE(pool, keeps_the_order_of_each_thread_that_submits)
 {
 	struct torc_executor *pool = pool_with(POOL(.workers = 1));
 	struct notes notes = { .count = 0 };
@@ -825,7 +837,7 @@ EVERYWHERE(pool, runs_what_comes_from_several_threads_first_come_first_served)
 		join_thread(threads[i]);
 	gate_open(&g, 1);
 	torc_executor_destroy(pool);
-	expect_order(&notes, 30);
+	expect_each_in_order(&notes, 30, 3);
 	torc_future_put(held);
 	gate_done(&g);
 }

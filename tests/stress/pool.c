@@ -307,9 +307,7 @@ static void meddle(long number)
 		torc_future_cancel(next);
 		torc_future_put(next);
 		break;
-	default:
-		check_eq(torc_wait(&promise, 1, TORC_FIRST_COMPLETED, TORC_NEVER), 1);
-		break;
+	default: check_eq(torc_wait(&promise, 1, TORC_FIRST_COMPLETED, TORC_NEVER), 1); break;
 	}
 	torc_future_put(promise);
 }
