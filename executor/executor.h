@@ -87,7 +87,10 @@ TORC_API int torc_executor_shutdown(struct torc_executor *executor, unsigned fla
  */
 TORC_API void torc_executor_destroy(struct torc_executor *executor);
 
-/* torc_executor_parallelism - how many functions it may run at the same time. Never suspends. Any thread. */
+/*
+ * torc_executor_parallelism - into how many parts work for it is best cut: a pool's number of workers, and at most 32 of an
+ * elastic one. Never suspends. Any thread.
+ */
 TORC_API unsigned torc_executor_parallelism(const struct torc_executor *executor);
 
 /* ---- to write an executor ----------------------------------------------------------------------------- */

@@ -64,7 +64,8 @@ enum torc_future_state {
  *   @deadline_ns  a moment of torc_now_ns; TORC_NEVER; 0: do not wait
  *   @ret_value    written when 0 or more is returned; may be NULL
  *
- * Nothing is done to the future when the wait ends early: it can be awaited again, or cancelled.
+ * Nothing is done to the future when the wait ends early: it can be awaited again, or cancelled. In a scope that is
+ * cancelled already a fiber is told so, also when the result is there: torc_future_try has it.
  *
  * Returns     >= 0         the status of a success
  *             -ECANCELED   the future was cancelled, or the calling fiber's scope was
@@ -135,7 +136,8 @@ typedef void torc_future_fn(struct torc_future *f, void *arg);
  *
  * It runs where that happens: on the worker or thread that completes or cancels it, or in this call when it is
  * done already. Several are called in the order in which they were added. It must be short and must not wait: on a loop
- * it may run outside of any fiber. It has a reference for as long as it runs.
+ * it may run outside of any fiber. The future is there for as long as it runs. A future that is dropped before it is done
+ * calls nobody.
  *
  *   @arg  borrowed until then
  *
@@ -164,7 +166,9 @@ typedef int torc_then_fn(void *value, void *arg, void **ret_value);
  *
  * Cancelling the new future before `f` is done keeps fn from being run, and leaves `f` alone.
  *
- *   @executor    where fn runs; borrowed until the new future is done. NULL: where `f` is completed, at once, and then
+ * When `f` is dropped before it is done, as nobody will ever complete it, the new future fails with -EPIPE.
+ *
+ *   @executor    where fn runs, whatever limit its queue has; borrowed until the new future is done. NULL: where `f` is completed, at once, and then
  *                fn must be short and must not wait
  *   @arg         borrowed until then
  *   @ret_future  a reference, to be put

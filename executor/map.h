@@ -48,7 +48,7 @@ struct torc_map {
  *                          items that succeeded are there
  *             -ETIMEDOUT   the deadline passed, or that of the calling fiber's scope
  *             -ECANCELED   the calling fiber's scope
- *             as torc_submit
+ *             as torc_submit, if not one task for it could be submitted
  * Suspends    if count is not 0; as torc_await
  * Thread      any
  */
@@ -62,12 +62,13 @@ typedef int torc_range_fn(void *arg, size_t begin, size_t end);
  *
  * Nothing is left running when it returns.
  *
+ *   @end    0 .. SIZE_MAX; the range is empty unless it is more than `begin`
  *   @chunk  the length of a part, but for the last; 0: what is likely to be good
  *
  * Returns     0            all was done
  *             < 0          a failure; parts that had not been begun by then were not
  *             -ECANCELED, -ETIMEDOUT   the calling fiber's scope
- *             as torc_submit
+ *             as torc_submit, if not one task for it could be submitted
  * Suspends    if the range is not empty; as torc_await
  * Thread      any
  */
@@ -100,7 +101,8 @@ struct torc_map_gen_options {
  *
  * Up to `buffer` items are in work at a time; no more are taken from the source until results are asked for, so
  * it may be endless. The generator ends when the source has ended, with the source's error if it has one; or with
- * the first failure of an item, in order; or with -ETIMEDOUT, when a result was not there by the deadline. When it ends
+ * the first failure of an item, in order; or with -ETIMEDOUT, when a result was not there by the deadline; or with the error
+ * of a submit, then without the results that were in work. When it ends
  * or is closed what was not started is cancelled, and what runs is waited for.
  *
  *   @arg      borrowed until the generator has ended; so is the executor

@@ -3,7 +3,8 @@
  *
  * Each worker has tasks of its own and takes the latest first; what tasks submit while they run stays with their
  * worker, until another one has nothing to do and steals the oldest. What comes from outside (fibers, other threads)
- * waits in one queue, first come, first served. Idle workers sleep. For functions that block (files, locks, name
+ * is run in the order in which each thread submits it; between threads the order is not kept, but none is starved. Now and
+ * then the oldest task goes first, so that tasks that submit themselves starve nobody. Idle workers sleep. For functions that block (files, locks, name
  * resolution) use executor/offload.h: here they keep a core from being used.
  *
  * A task may submit tasks and wait for them: its worker runs other tasks of the pool meanwhile, on top of the waiting
@@ -66,11 +67,11 @@ TORC_API TORC_MUST_CHECK int torc_pool_create(const struct torc_pool_options *op
 /* What a pool has done so far, and does; each figure as it was. */
 struct torc_pool_stats {
 	unsigned workers, idle; /* threads; those asleep */
-	size_t queued;          /* tasks from outside that wait to be taken */
-	uint64_t tasks;         /* run */
-	uint64_t stolen;        /* of these, taken from another worker */
-	uint64_t parks;         /* times that a worker went to sleep */
-	uint64_t wakes;         /* system calls to wake one */
+	size_t queued; /* tasks from outside that no worker has taken; it takes several at a time */
+	uint64_t tasks;  /* run */
+	uint64_t stolen; /* of these, taken from another worker */
+	uint64_t parks;  /* times that a worker went to sleep */
+	uint64_t wakes;  /* system calls to wake one */
 };
 
 /* torc_pool_stats - of a pool that torc_pool_create made. Never suspends. Any thread. */

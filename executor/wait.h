@@ -24,7 +24,8 @@ enum torc_wait_mode {
  *   @deadline_ns  a moment of torc_now_ns; TORC_NEVER; 0: do not wait
  *
  * Returns     0..count     so many are done or cancelled: by the deadline perhaps not enough
- *             -ENOMEM      no memory to wait for so many
+ *             -ENOMEM      no memory to wait for so many; not with TORC_ALL_COMPLETED
+ *             -EDEADLK     as torc_await; with TORC_ALL_COMPLETED only
  *             -ECANCELED, -ETIMEDOUT   the calling fiber's scope
  * Suspends    as torc_await
  * Thread      any

@@ -200,11 +200,19 @@ static inline void with_leaks(void (*in)(body_fn *body), body_fn *body)
 	in(body);
 }
 
-/* A test of its own for each of the three. */
+/* A test of its own for each of the three; with a sanitizer, whose programs are slow to start, one for all of them. */
 #define EVERYWHERE(suite, name) EVERYWHERE_AND(without_leaks, suite, name)
 
-#define EVERYWHERE_AND(how, suite, name)           \
-	static void suite##__##name(void);         \
+#if defined(__SANITIZE_ADDRESS__)
+#define EVERYWHERE_TESTS(how, suite, name)         \
+	Test(suite, name##_everywhere)             \
+	{                                          \
+		how(in_a_fiber, suite##__##name);  \
+		how(in_a_thread, suite##__##name); \
+		how(in_a_task, suite##__##name);   \
+	}
+#else
+#define EVERYWHERE_TESTS(how, suite, name)         \
 	Test(suite, name##_in_a_fiber)             \
 	{                                          \
 		how(in_a_fiber, suite##__##name);  \
@@ -216,7 +224,12 @@ static inline void with_leaks(void (*in)(body_fn *body), body_fn *body)
 	Test(suite, name##_in_a_task)              \
 	{                                          \
 		how(in_a_task, suite##__##name);   \
-	}                                          \
+	}
+#endif
+
+#define EVERYWHERE_AND(how, suite, name)   \
+	static void suite##__##name(void); \
+	EVERYWHERE_TESTS(how, suite, name) \
 	static void suite##__##name(void)
 
 /* A trap, whatever it says. */
