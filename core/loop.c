@@ -28,6 +28,9 @@
 
 __thread struct torc__loop *torc__thread_loop;
 
+unsigned torc__loops_awake;
+void (*torc__on_nap)(void);
+
 __attribute__((noinline)) struct torc__loop *torc__loop(void)
 {
 	__asm__ volatile(""); /* or the compiler could take two calls for one */
@@ -361,11 +364,22 @@ static bool stay_awake(struct torc__loop *loop)
 	return false;
 }
 
+static void call_on_nap(void)
+{
+	void (*on_nap)(void) = __atomic_load_n(&torc__on_nap, __ATOMIC_ACQUIRE);
+
+	if (torc__unlikely(on_nap != NULL))
+		on_nap();
+}
+
 static void nap(struct torc__loop *loop)
 {
 	uint64_t idle_ns = loop->stats.idle_ns;
 
+	__atomic_fetch_sub(&torc__loops_awake, 1, __ATOMIC_SEQ_CST);
+	call_on_nap();
 	sleep_in_ring(loop);
+	__atomic_fetch_add(&torc__loops_awake, 1, __ATOMIC_SEQ_CST);
 	if (loop->may_watch && atomic_load_explicit(&loop->mailbox.head, memory_order_relaxed))
 		loop->vigilant = loop->stats.idle_ns - idle_ns < NAP_NS;
 }
@@ -489,6 +503,7 @@ int torc__loop_open(struct torc__loop *loop, const struct torc_options *options,
 	/* Loops that share a thread share its stack for signals too. */
 	loop->alt_stack = options->sim ? NULL : torc__overflow_thread_begin();
 	torc__loop_set(loop);
+	__atomic_fetch_add(&torc__loops_awake, 1, __ATOMIC_SEQ_CST);
 	return 0;
 }
 
@@ -508,6 +523,7 @@ void torc__loop_quiesce(struct torc__loop *loop)
 
 void torc__loop_close(struct torc__loop *loop)
 {
+	__atomic_fetch_sub(&torc__loops_awake, 1, __ATOMIC_SEQ_CST);
 	await_posting(loop);
 	for (int i = 0; i < TORC__ATTACHMENTS; i++)
 		if (loop->attached[i].destroy)

@@ -11,9 +11,6 @@
 
 /* --- memory --- */
 
-/* So many are kept by a loop or worker. */
-#define CACHE_MOST 1024u
-
 static void destroy_cache(void *data)
 {
 	torc__futures_done(data);
@@ -77,13 +74,10 @@ static struct torc__futures *cache_here(void)
 static struct torc_future *allocate(void)
 {
 	struct torc__futures *cache = cache_here();
-	struct torc_future *f = cache ? cache->first : NULL;
 
-	if (torc__unlikely(!f))
-		return torc__alloc_lines(sizeof(*f));
-	cache->first = f->free;
-	cache->count--;
-	return f;
+	if (torc__unlikely(!cache || !cache->count))
+		return torc__alloc_lines(sizeof(struct torc_future));
+	return cache->futures[--cache->count];
 }
 
 struct torc_future *torc__future_new(torc_work_fn *fn, void *arg, struct torc_executor *executor,
@@ -98,13 +92,8 @@ struct torc_future *torc__future_new(torc_work_fn *fn, void *arg, struct torc_ex
 
 void torc__futures_done(struct torc__futures *cache)
 {
-	struct torc_future *f, *next;
-
-	for (f = cache->first; f; f = next) {
-		next = f->free;
-		torc__free(f);
-	}
-	*cache = (struct torc__futures){ .first = NULL };
+	while (cache->count)
+		torc__free(cache->futures[--cache->count]);
 }
 
 /* A failure that nobody has looked at. */
@@ -160,13 +149,10 @@ static void release(struct torc_future *f)
 		return;
 	}
 	cache = cache_here();
-	if (!cache || cache->count >= CACHE_MOST) {
+	if (cache && cache->count < TORC__FUTURES_MOST)
+		cache->futures[cache->count++] = f;
+	else
 		torc__free(f);
-		return;
-	}
-	f->free = cache->first;
-	cache->first = f;
-	cache->count++;
 }
 
 struct torc_future *torc_future_get(struct torc_future *f)

@@ -31,7 +31,7 @@ static bool grow(struct torc__lane *lane, size_t head, size_t needed)
 		return false;
 	new->older = old;
 	new->mask = capacity - 1;
-	for (size_t i = head; i < lane->tail; i++)
+	for (size_t i = head; i < lane->tail_own; i++)
 		new->futures[i & new->mask] = old->futures[i & old->mask];
 	__atomic_store_n(&lane->slots, new, __ATOMIC_RELEASE);
 	return true;
@@ -39,22 +39,24 @@ static bool grow(struct torc__lane *lane, size_t head, size_t needed)
 
 bool torc__lane_reserve(struct torc__lane *lane, size_t count)
 {
-	size_t head = __atomic_load_n(&lane->head, __ATOMIC_ACQUIRE), needed;
+	size_t needed, capacity = lane->slots ? lane->slots->mask + 1 : 0;
 
-	if (__builtin_add_overflow(lane->tail - head, count, &needed))
-		return false;
-	if (torc__likely(lane->slots && needed <= lane->slots->mask + 1))
+	if (torc__likely(lane->tail_own - lane->head_seen + count <= capacity && count <= capacity))
 		return true;
-	return grow(lane, head, needed);
+	lane->head_seen = __atomic_load_n(&lane->head, __ATOMIC_ACQUIRE);
+	if (__builtin_add_overflow(lane->tail_own - lane->head_seen, count, &needed))
+		return false;
+	return needed <= capacity || grow(lane, lane->head_seen, needed);
 }
 
 void torc__lane_put(struct torc__lane *lane, struct torc_future *const *futures, size_t count)
 {
 	struct torc__lane_slots *s = lane->slots;
-	size_t tail = lane->tail;
+	size_t tail = lane->tail_own;
 
 	for (size_t i = 0; i < count; i++)
 		__atomic_store_n(&s->futures[(tail + i) & s->mask], futures[i], __ATOMIC_RELAXED);
+	lane->tail_own = tail + count;
 	__atomic_store_n(&lane->tail, tail + count, __ATOMIC_SEQ_CST);
 }
 

@@ -11,6 +11,41 @@
 
 #define WORKERS_MOST 1024u
 
+/* --- all pools --- */
+
+static struct torc__guard pools_guard = TORC__GUARD_INIT_SHARED;
+static struct torc__pool *pools;
+
+static void settle_all(void)
+{
+	torc__guard_lock(NULL, &pools_guard);
+	for (struct torc__pool *pool = pools; pool; pool = pool->next)
+		torc__pool_settle(pool);
+	torc__guard_unlock(&pools_guard);
+}
+
+static void enlist(struct torc__pool *pool)
+{
+	torc__guard_lock(NULL, &pools_guard);
+	pool->next = pools;
+	pools = pool;
+	__atomic_store_n(&torc__on_nap, settle_all, __ATOMIC_RELEASE);
+	torc__guard_unlock(&pools_guard);
+}
+
+static void delist(struct torc__pool *pool)
+{
+	struct torc__pool **link = &pools;
+
+	torc__guard_lock(NULL, &pools_guard);
+	while (*link != pool)
+		link = &(*link)->next;
+	*link = pool->next;
+	if (!pools)
+		__atomic_store_n(&torc__on_nap, NULL, __ATOMIC_RELEASE);
+	torc__guard_unlock(&pools_guard);
+}
+
 /* --- the executor's side --- */
 
 static struct torc__pool *pool_of(struct torc_executor *executor)
@@ -74,6 +109,7 @@ static void destroy(struct torc_executor *executor)
 
 	for (unsigned i = 0; i < pool->present; i++)
 		torc__thread_join(&pool->workers[i].thread);
+	delist(pool);
 	free_pool(pool);
 }
 
@@ -144,6 +180,10 @@ static void prepare(struct torc__pool *pool)
 	torc__event_init_shared(&pool->over, TORC__EVENT_EXPECTED);
 	/* Half of the cores may search, for the others are needed by who would bring the tasks. */
 	pool->searching_most = available / 2 < n ? (available + 1) / 2 : n;
+	/* On the simulator the same on each machine. */
+	if (torc__threads_simulated())
+		available = 2;
+	pool->crowd = available > n ? available : n;
 	pool->may_search = available > 1 && !torc__threads_simulated();
 	pool->may_be_light = torc__barrier_start();
 	pool->live = pool->present = n;
@@ -158,6 +198,7 @@ static void prepare_worker(struct torc__pool *pool, unsigned index)
 	w->index = w->lane = index;
 	w->random = index * 2654435761u + 1;
 	w->unfit = true;
+	w->watch_ns = TORC__WATCH_NS;
 	w->token = TORC__AWAKE;
 	w->thread = (struct torc__thread){
 		.run = torc__worker_main,
@@ -173,6 +214,7 @@ static void give_up(struct torc__pool *pool, unsigned started)
 	unsigned missing = pool->executor.parallelism - started;
 
 	if (!started) {
+		delist(pool);
 		free_pool(pool);
 		return;
 	}
@@ -200,6 +242,7 @@ int torc_pool_create(const struct torc_pool_options *options, struct torc_execut
 	n = pool->executor.parallelism;
 	for (unsigned i = 0; i < n; i++)
 		prepare_worker(pool, i);
+	enlist(pool);
 	for (unsigned i = 0; i < n; i++) {
 		r = torc__thread_start(&pool->workers[i].thread);
 		if (r < 0) {

@@ -11,6 +11,10 @@
 #define NAP_NS          200000u
 #define LOOK_NS         5000u
 
+/* See worker.h: a wake-up that a loop has no core for is put off no longer than this. */
+#define PATIENCE_NS   200000u
+#define WATCH_MOST_NS 10000000u
+
 /*
  * So often a worker looks elsewhere than for the latest of its own tasks: tasks that submit themselves must not starve
  * what comes from outside, nor what has been in the deque for longest.
@@ -202,12 +206,54 @@ static void wake_one(struct torc__pool *pool)
 	} while (__atomic_load_n(&pool->parked, __ATOMIC_SEQ_CST) && any_task(pool));
 }
 
+/* The turn's clock is good enough, and cheaper. */
+static uint64_t some_clock(void)
+{
+	struct torc__loop *loop = torc__loop();
+
+	return loop ? loop->now_ns : torc_now_ns();
+}
+
+/* Is there no core for another worker, and is it safe to do without for now? */
+static bool crowded(struct torc__pool *pool)
+{
+	unsigned parked = __atomic_load_n(&pool->parked, __ATOMIC_SEQ_CST);
+	unsigned present = __atomic_load_n(&pool->present, __ATOMIC_RELAXED);
+	unsigned loops = __atomic_load_n(&torc__loops_awake, __ATOMIC_SEQ_CST);
+	uint64_t now, since;
+
+	if (parked >= present || !loops || present - parked + loops < pool->crowd ||
+	    !__atomic_load_n(&pool->watching, __ATOMIC_SEQ_CST))
+		return false;
+	now = some_clock();
+	since = __atomic_load_n(&pool->crowded_since, __ATOMIC_RELAXED);
+	if (since)
+		return now < since + PATIENCE_NS;
+	__atomic_store_n(&pool->crowded_since, now, __ATOMIC_RELAXED);
+	return true;
+}
+
+/* Steps 4 and 5; what changes least is looked at first. */
+static void wake_if_useful(struct torc__pool *pool)
+{
+	if (crowded(pool))
+		return;
+	__atomic_store_n(&pool->crowded_since, 0, __ATOMIC_RELAXED);
+	if (!__atomic_load_n(&pool->searching, __ATOMIC_SEQ_CST))
+		wake_one(pool);
+}
+
 void torc__pool_notify(struct torc__pool *pool)
 {
 	full_barrier();
-	if (__atomic_load_n(&pool->parked, __ATOMIC_SEQ_CST) &&
-	    !__atomic_load_n(&pool->searching, __ATOMIC_SEQ_CST))
-		wake_one(pool);
+	if (__atomic_load_n(&pool->parked, __ATOMIC_SEQ_CST))
+		wake_if_useful(pool);
+}
+
+void torc__pool_settle(struct torc__pool *pool)
+{
+	if (__atomic_load_n(&pool->parked, __ATOMIC_SEQ_CST) && any_task(pool))
+		wake_if_useful(pool);
 }
 
 /*
@@ -259,7 +305,7 @@ static void stop_searching(struct torc__worker *w)
 	w->searching = false;
 	if (__atomic_fetch_sub(&pool->searching, 1, __ATOMIC_SEQ_CST) == 1 &&
 	    __atomic_load_n(&pool->parked, __ATOMIC_SEQ_CST) && any_task(pool))
-		wake_one(pool);
+		wake_if_useful(pool);
 }
 
 static bool anything_new(const struct torc__worker *w, const struct torc__until *until)
@@ -310,16 +356,41 @@ static void end_if_done(struct torc__pool *pool)
 	torc__pool_wake_all(pool);
 }
 
-static void sleep_until_notified(struct torc__worker *w, uint64_t deadline_ns)
+/* Returns whether it was notified. */
+static bool sleep_until(struct torc__worker *w, uint64_t deadline_ns)
 {
-	uint64_t begin = torc_now_ns();
-
-	count(&w->parks);
 	while (__atomic_load_n(&w->token, __ATOMIC_ACQUIRE) == TORC__PARKED_TOKEN) {
 		torc__thread_sleep(&w->token, TORC__PARKED_TOKEN, deadline_ns);
 		if (deadline_ns != TORC_NEVER && torc_now_ns() >= deadline_ns)
-			return;
+			return false;
 	}
+	return true;
+}
+
+/* Others are awake: look by itself from time to time. */
+static void sleep_and_watch(struct torc__worker *w, uint64_t now, uint64_t deadline_ns)
+{
+	struct torc__pool *pool = w->pool;
+
+	__atomic_fetch_add(&pool->watching, 1, __ATOMIC_SEQ_CST);
+	if (sleep_until(w, torc__earlier(deadline_ns, now + w->watch_ns)))
+		w->watch_ns = TORC__WATCH_NS;
+	else if (w->watch_ns < WATCH_MOST_NS)
+		w->watch_ns *= 2;
+	__atomic_fetch_sub(&pool->watching, 1, __ATOMIC_SEQ_CST);
+}
+
+static void sleep_until_notified(struct torc__worker *w, bool useful, uint64_t deadline_ns)
+{
+	struct torc__pool *pool = w->pool;
+	uint64_t begin = torc_now_ns();
+
+	count(&w->parks);
+	if (useful && __atomic_load_n(&pool->parked, __ATOMIC_SEQ_CST) <
+			      __atomic_load_n(&pool->present, __ATOMIC_RELAXED))
+		sleep_and_watch(w, begin, deadline_ns);
+	else
+		(void)sleep_until(w, deadline_ns);
 	w->search_ns = torc_now_ns() - begin < NAP_NS ? SEARCH_LONG_NS : SEARCH_SHORT_NS;
 }
 
@@ -331,6 +402,7 @@ static void park(struct torc__worker *w, const struct torc__until *until)
 
 	__atomic_store_n(&w->token, TORC__PARKED_TOKEN, __ATOMIC_SEQ_CST);
 	lie_down(w, resting, useful);
+	__atomic_store_n(&pool->crowded_since, 0, __ATOMIC_RELAXED);
 	if (w->searching) {
 		w->searching = false;
 		__atomic_fetch_sub(&pool->searching, 1, __ATOMIC_SEQ_CST);
@@ -343,7 +415,7 @@ static void park(struct torc__worker *w, const struct torc__until *until)
 		end_if_done(pool);
 	if (!(useful && any_task(pool)) && !torc__until_over(until) &&
 	    !__atomic_load_n(&pool->ended, __ATOMIC_SEQ_CST))
-		sleep_until_notified(w, until ? until->deadline_ns : TORC_NEVER);
+		sleep_until_notified(w, useful, until ? until->deadline_ns : TORC_NEVER);
 	__atomic_store_n(&w->token, TORC__AWAKE, __ATOMIC_SEQ_CST);
 	get_up(w, resting, useful);
 }

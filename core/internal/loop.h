@@ -151,6 +151,14 @@ int torc__loop_open(struct torc__loop *loop, const struct torc_options *options,
 void torc__loop_quiesce(struct torc__loop *loop);
 void torc__loop_close(struct torc__loop *loop);
 
+/*
+ * How many loops of the process do not sleep, and so need a core. A layer above whose threads leave them alone wants to know when
+ * one of them does sleep: torc__on_nap, unless it is NULL, is called by a loop that no longer counts as awake, just before
+ * it enters the ring.
+ */
+extern unsigned torc__loops_awake;
+extern void (*torc__on_nap)(void);
+
 /* In a loop that waits for another core. */
 static inline void torc__relax(void)
 {

@@ -44,10 +44,7 @@ struct torc_future {
 		void *value;
 	};
 	struct torc_executor *executor; /* that has it; NULL: none */
-	union {
-		struct torc__block *block; /* it is part of; NULL: none */
-		struct torc_future *free;  /* in a cache */
-	};
+	struct torc__block *block;      /* it is part of; NULL: none */
 };
 
 _Static_assert(sizeof(struct torc_future) == 64, "a future is one cache line");
@@ -55,10 +52,15 @@ _Static_assert(sizeof(struct torc_future) == 64, "a future is one cache line");
 /* So many of its futures are gone. */
 void torc__block_leave(struct torc__block *block, uint32_t count);
 
-/* Free futures, kept by a thread that makes many. */
+/*
+ * Free futures, kept by a thread that makes many. Not chained through their own memory: that is in the cache of the
+ * worker that completed them, and each would have to come from there before the next one is found.
+ */
+#define TORC__FUTURES_MOST 1024u
+
 struct torc__futures {
-	struct torc_future *first;
 	unsigned count;
+	struct torc_future *futures[TORC__FUTURES_MOST];
 };
 
 void torc__futures_done(struct torc__futures *cache);

@@ -29,9 +29,13 @@ struct torc__lane_slots {
 
 struct torc__lane {
 	_Alignas(64) size_t head; /* of the next to be taken: workers */
-	_Alignas(64) size_t tail; /* after the latest; the rest: under the guard, by who submits */
+	_Alignas(
+		64) size_t tail; /* after the latest: what searching workers look at all the time */
+	/* Under the guard, by who submits. */
+	_Alignas(64) struct torc__guard guard;
 	struct torc__lane_slots *slots; /* NULL: never used */
-	struct torc__guard guard;
+	size_t head_seen;               /* head is at least this */
+	size_t tail_own;                /* the same as tail */
 };
 
 void torc__lane_done(struct torc__lane *lane);

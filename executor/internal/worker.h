@@ -25,6 +25,13 @@
  * a worker that takes tasks from there into its deque. So c is left out until a task of the pool forks or submits
  * for the first time (`light`), and when all other workers are parked. Where there is no membarrier, 3 comes before 2.
  *
+ * A core that a loop needs is no good to a worker. So steps 4 and 5 are left out while one worker is awake and there
+ * are, with the loops that are awake, as many as there are cores (or workers, if these are more). A loop that goes to sleep
+ * looks whether there is a task for the core that it leaves (torc__on_nap), and a worker that goes to sleep does in d.
+ * Should neither happen, as the one that is awake blocks: whoever adds tasks wakes one after 200 us all the same; and
+ * nothing is put off unless a worker watches, which is one that parked while another was awake. It looks by itself after 200
+ * us, then after twice that, and so on up to 10 ms.
+ *
  * Token of a worker
  *
  *	          park                    unpark
@@ -46,6 +53,9 @@
 
 /* A task is a future, or a job with this bit. */
 #define TORC__TASK_JOB ((uintptr_t)1)
+
+/* See above: at first. */
+#define TORC__WATCH_NS 200000u
 
 enum torc__token {
 	TORC__PARKED_TOKEN, /* 0: what it sleeps on */
@@ -81,6 +91,7 @@ struct torc__worker {
 	uint32_t random;
 	unsigned lane;      /* where it looks for tasks from outside first */
 	unsigned taken;     /* tasks; now and then it looks at the queue first */
+	uint64_t watch_ns;  /* how long it sleeps while another worker is awake */
 	bool searching;     /* it counts in pool->searching */
 	uint64_t search_ns; /* for how long */
 	bool unfit; /* it runs no tasks: before its initializer has succeeded, and from its finalizer on */
@@ -101,13 +112,16 @@ struct torc__pool {
 	struct torc_executor executor; /* first */
 	struct torc__worker *workers;  /* [executor.parallelism] */
 	struct torc_pool_options options;
-	char name[16];
-	bool may_search; /* there is a core to spare */
+	struct torc__pool *next; /* all pools: pool.c */
+	unsigned crowd;          /* so many may be awake, with the loops */
+	bool may_search;         /* there is a core to spare */
 	unsigned searching_most;
 	bool may_be_light; /* there is a heavy barrier */
 
 	_Alignas(64) uint32_t searching;
 	_Alignas(64) uint32_t parked; /* workers in the list */
+	uint32_t watching;            /* workers that sleep for a limited time */
+	uint64_t crowded_since;       /* a wake-up was put off; 0: none is */
 	uint32_t light;    /* c is done, and so a worker that adds a task needs no barrier */
 	uint32_t closed;   /* it takes no more tasks */
 	uint32_t refusing; /* a status for what was not started: -ECANCELED or -EPIPE; as int32_t */
@@ -143,6 +157,9 @@ static inline struct torc__worker *torc__worker_here(void)
 
 /* Steps 3 to 5. */
 void torc__pool_notify(struct torc__pool *pool);
+
+/* A core is free: is there a task for it? */
+void torc__pool_settle(struct torc__pool *pool);
 
 void torc__pool_pushed_slowly(struct torc__pool *pool);
 
