@@ -16,8 +16,8 @@ static size_t hand_over(struct torc_executor *executor, struct torc_future *cons
 	while (done < count) {
 		int r = executor->ops->submit(executor, futures + done, count - done);
 
-		if (r < 0) {
-			*ret_error = r;
+		if (r < 1) {
+			*ret_error = r < 0 ? r : -EAGAIN;
 			break;
 		}
 		done += (size_t)r;

@@ -115,7 +115,7 @@ struct torc_executor_ops {
 	 * function with torc_future_work, and use torc_future_start, torc_future_set and torc_future_fail: to run it on
 	 * another machine, say; then put it.) Each comes with a reference, which torc_future_run takes.
 	 *
-	 * Returns how many of them it took, the first ones, or a negative errno when it took none. When it took some
+	 * Returns how many of them it took, the first ones, or a negative errno when it took none (0 is taken for -EAGAIN). When it took some
 	 * but not all it is asked again for the rest, which is its chance to say why.
 	 */
 	int (*submit)(struct torc_executor *executor, struct torc_future *const *futures,

@@ -8,7 +8,8 @@
  * resolution) use executor/offload.h: here they keep a core from being used.
  *
  * A task may submit tasks and wait for them: its worker runs other tasks of the pool meanwhile, on top of the waiting
- * one's stack. So do not wait while you hold a lock that other tasks of the pool take. Many small pieces of one
+ * one's stack. So do not wait while you hold a lock that other tasks of the pool take. (A generator that waits in a task
+ * runs on its own stack only what that task has submitted: give it room for that.) Many small pieces of one
  * computation are cheaper with executor/fork.h.
  *
  * A task runs on a plain thread, not in a fiber: what says "Thread a fiber's" traps. A task that crashes crashes

@@ -84,10 +84,12 @@ static uintptr_t steal(struct torc__worker *w)
 	return 0;
 }
 
-/* Deep down in tasks that wait, a worker runs only what is its own. */
+/* Deep down in tasks that wait, and on a generator's stack, a worker runs only what the running task has added. */
 static bool may_help(const struct torc__worker *w, const struct torc__until *until)
 {
-	return !until || (uintptr_t)__builtin_frame_address(0) > w->help_low;
+	uintptr_t here = (uintptr_t)__builtin_frame_address(0);
+
+	return !until || (here > w->help_low && here < w->help_high);
 }
 
 /* From outside, and in its own deque, in turn. */
@@ -107,8 +109,10 @@ static uintptr_t find(struct torc__worker *w, const struct torc__until *until)
 	if (torc__unlikely(++w->taken % FAIR_EVERY == 0) && may_help(w, until) &&
 	    (task = find_oldest(w)))
 		return task;
+	if (torc__unlikely(!may_help(w, until)))
+		return w->deque.bottom > w->base ? torc__deque_pop(&w->deque) : 0;
 	task = torc__deque_pop(&w->deque);
-	if (task || !may_help(w, until))
+	if (task)
 		return task;
 	task = torc__queue_take(w);
 	return task ? task : steal(w);
@@ -477,10 +481,14 @@ static void run_future(struct torc__worker *w, struct torc_future *f)
 
 void torc__task_run(struct torc__worker *w, uintptr_t task)
 {
+	int64_t base = w->base;
+
+	w->base = w->deque.bottom;
 	if (task & TORC__TASK_JOB)
 		torc__job_run((struct torc_job *)(task & ~TORC__TASK_JOB));
 	else
 		run_future(w, (struct torc_future *)task);
+	w->base = base;
 }
 
 /* --- a worker's life --- */
@@ -515,7 +523,8 @@ void torc__worker_main(struct torc__thread *thread)
 	size_t stack = torc__thread_stack(thread);
 	uintptr_t task;
 
-	w->help_low = (uintptr_t)__builtin_frame_address(0) - stack / 4 * 3;
+	w->help_high = (uintptr_t)__builtin_frame_address(0);
+	w->help_low = w->help_high - stack / 4 * 3;
 	begin(w);
 	while ((task = torc__worker_next(w, NULL)))
 		torc__task_run(w, task);

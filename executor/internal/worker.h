@@ -95,9 +95,10 @@ struct torc__worker {
 	bool searching;     /* it counts in pool->searching */
 	uint64_t search_ns; /* for how long */
 	bool unfit; /* it runs no tasks: before its initializer has succeeded, and from its finalizer on */
-	uintptr_t
-		help_low; /* with its stack down to here it takes no tasks of others while it waits */
+	uintptr_t help_low,
+		help_high; /* it helps others only while it stands in here, on its stack */
 	struct torc__running *running;
+	int64_t base; /* of the deque when the running task began: what is above was added since */
 	struct torc__futures futures;
 	uint64_t tasks, stolen, parks; /* others read them */
 

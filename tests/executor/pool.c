@@ -4,6 +4,8 @@
  */
 #include "tests/executor/run.h"
 
+#include <torc/core/gen.h>
+
 #include <torc/executor/map.h>
 #include <torc/executor/wait.h>
 
@@ -999,6 +1001,84 @@ EVERYWHERE(pool, counts_what_it_does)
 	check_eq(stats.tasks, 5);
 	check_eq(stats.queued, 0);
 	torc_executor_destroy(pool);
+	gate_done(&g);
+}
+
+/* --- generators in tasks --- */
+
+struct narrow {
+	struct torc_executor *pool;
+	struct torc_future *promise;
+	struct later later;
+	atomic_int wide; /* tasks that have run */
+};
+
+/* More than a generator's stack. */
+static int use_much_stack(void *arg, void **ret_value)
+{
+	struct narrow *n = arg;
+	volatile char much[65536];
+
+	(void)ret_value;
+	for (size_t i = 0; i < sizeof(much); i += 512)
+		much[i] = 1;
+	n->wide += much[0];
+	return 0;
+}
+
+static void keep_promise(void *arg)
+{
+	struct narrow *n = arg;
+
+	check_eq(torc_future_set(n->promise, n), 0);
+}
+
+static int wait_in_body(struct torc_gen *g, void *arg)
+{
+	struct narrow *n = arg;
+
+	later(&n->later, keep_promise, n);
+	check_eq(torc_await(n->promise, NULL), 0);
+	later_is_over(&n->later);
+	check_eq(n->wide, 0);
+	return torc_gen_yield(g, n, NULL);
+}
+
+static int resume_generator(void *arg, void **ret_value)
+{
+	struct narrow *n = arg;
+	struct torc_gen *g;
+	void *value;
+
+	for (int i = 0; i < 3; i++) /* behind this one, for want of another worker */
+		check_eq(torc_submit(n->pool, give, NULL, NULL), 0);
+	check_eq(torc_gen_create(wait_in_body, n, NULL, &g), 0);
+	check_eq(torc_gen_next(g, &value), 1);
+	check(value == n);
+	torc_gen_destroy(g);
+	*ret_value = n;
+	return 0;
+}
+
+/* What waits in the queue would not fit there. */
+EVERYWHERE(pool, helps_nobody_on_the_stack_of_a_generator)
+{
+	struct narrow n = { .pool = pool_with(POOL(.workers = 1)) };
+	struct torc_future *f;
+	struct gate g;
+
+	gate_init(&g);
+	check_eq(torc_future_create(&n.promise), 0);
+	f = submit_held(n.pool, &g);
+	torc_future_put(f);
+	f = submit(n.pool, resume_generator, &n);
+	for (int i = 0; i < 5; i++)
+		check_eq(torc_submit(n.pool, use_much_stack, &n, NULL), 0);
+	gate_open(&g, 1);
+	expect(f, 0, &n);
+	torc_executor_destroy(n.pool);
+	check_eq(n.wide, 5);
+	torc_future_put(n.promise);
 	gate_done(&g);
 }
 
