@@ -200,10 +200,10 @@ static inline void with_leaks(void (*in)(body_fn *body), body_fn *body)
 	in(body);
 }
 
-/* A test of its own for each of the three; with a sanitizer, whose programs are slow to start, one for all of them. */
+/* A test of its own for each of the three; where programs are slow to start, one for all of them. */
 #define EVERYWHERE(suite, name) EVERYWHERE_AND(without_leaks, suite, name)
 
-#if defined(__SANITIZE_ADDRESS__)
+#if defined(__SANITIZE_ADDRESS__) || defined(TORC_DEBUG)
 #define EVERYWHERE_TESTS(how, suite, name)         \
 	Test(suite, name##_everywhere)             \
 	{                                          \
