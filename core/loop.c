@@ -525,7 +525,7 @@ void torc__loop_close(struct torc__loop *loop)
 {
 	__atomic_fetch_sub(&torc__loops_awake, 1, __ATOMIC_SEQ_CST);
 	await_posting(loop);
-	for (int i = 0; i < TORC__ATTACHMENTS; i++)
+	for (int i = TORC__ATTACHMENTS; i-- > 0;) /* higher layers first */
 		if (loop->attached[i].destroy)
 			loop->attached[i].destroy(loop->attached[i].data);
 	loop->ring.kernel->close(&loop->ring);

@@ -32,6 +32,7 @@ static void *thread_main(void *arg)
 	pthread_setname_np(pthread_self(), t->name);
 	torc__thread_current = t;
 	t->run(t); /* its memory may be gone now */
+	torc__thread_current = NULL;
 	torc__overflow_thread_end(alt_stack);
 	return NULL;
 }

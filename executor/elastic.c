@@ -145,24 +145,29 @@ static unsigned set_threads(struct torc__elastic *e, unsigned threads)
 	return threads;
 }
 
-static void thread_end(struct torc__elastic *e, struct elastic_thread *t)
+/* Returns false: there is something to do after all, for what came when it had left the list counts on it. */
+static bool thread_end(struct torc__elastic *e, struct elastic_thread *t)
 {
 	struct elastic_thread *before;
 	bool last, orphaned;
 
 	torc__guard_lock(NULL, &e->guard);
+	t->given = take_queued(e);
+	if (t->given) {
+		torc__guard_unlock(&e->guard);
+		return false;
+	}
 	before = e->dead;
 	e->dead = t;
 	last = set_threads(e, e->threads - 1) == 0 && e->closed;
 	orphaned = e->orphaned;
 	torc__guard_unlock(&e->guard);
 	bury(before);
-	if (!last)
-		return;
-	if (orphaned)
+	if (last && orphaned)
 		free_elastic(e);
-	else
+	else if (last)
 		torc__event_set_shared(&e->over);
+	return true;
 }
 
 static void thread_main(struct torc__thread *thread)
@@ -171,12 +176,13 @@ static void thread_main(struct torc__thread *thread)
 	struct torc__elastic *e = t->elastic;
 	struct torc_future *f;
 
-	for (f = t->given; f; f = next_work(e, t)) {
-		t->given = NULL;
-		torc__thread_point();
-		torc_future_run(f);
-	}
-	thread_end(e, t);
+	do {
+		for (f = t->given; f; f = next_work(e, t)) {
+			t->given = NULL;
+			torc__thread_point();
+			torc_future_run(f);
+		}
+	} while (!thread_end(e, t));
 }
 
 /* A thread for a future; it counts already. Returns an error. */
@@ -226,7 +232,8 @@ static int place(struct torc__elastic *e, struct torc_future *f, struct elastic_
 		e->started++;
 		return TO_NEW;
 	}
-	if (e->options.queue_max && torc__lane_count(&e->queue) >= e->options.queue_max)
+	if (e->options.queue_max && !torc__queue_no_wait &&
+	    torc__lane_count(&e->queue) >= e->options.queue_max)
 		return -EAGAIN;
 	if (!torc__lane_reserve(&e->queue, 1))
 		return -ENOMEM;
@@ -244,21 +251,42 @@ static void end_last(struct torc__elastic *e)
 		torc__event_set_shared(&e->over);
 }
 
-/* No thread could be started for a future: it waits for one that there is. */
+/* One after the other, outside of the guard: who is told of it may do anything. */
+static void refuse_queued(struct torc__elastic *e, int status)
+{
+	struct torc_future *f;
+
+	do {
+		torc__guard_lock(NULL, &e->guard);
+		f = take_queued(e);
+		torc__guard_unlock(&e->guard);
+		if (f)
+			torc__future_refuse(f, status);
+	} while (f);
+}
+
+/*
+ * No thread could be started for a future: it waits for one that there is. When there is none, nor do those have one that
+ * have been queued in the hope for this one.
+ */
 static int do_without(struct torc__elastic *e, struct torc_future *f, int error)
 {
-	bool last;
+	bool last, none;
+	int r = error;
 
 	torc__guard_lock(NULL, &e->guard);
-	last = set_threads(e, e->threads - 1) == 0 && e->closed;
-	if (e->threads && !e->closed && torc__lane_reserve(&e->queue, 1)) {
+	none = set_threads(e, e->threads - 1) == 0;
+	last = none && e->closed;
+	if (!none && !e->closed && torc__lane_reserve(&e->queue, 1)) {
 		torc__lane_put(&e->queue, &f, 1);
-		error = 0;
+		r = 0;
 	}
 	torc__guard_unlock(&e->guard);
+	if (none)
+		refuse_queued(e, error);
 	if (last)
 		end_last(e);
-	return error;
+	return r;
 }
 
 static int submit_one(struct torc__elastic *e, struct torc_future *f)
@@ -317,19 +345,6 @@ static bool close_it(struct torc__elastic *e, bool orphaned)
 	return first;
 }
 
-static void cancel_queued(struct torc__elastic *e)
-{
-	struct torc_future *f;
-
-	do {
-		torc__guard_lock(NULL, &e->guard);
-		f = take_queued(e);
-		torc__guard_unlock(&e->guard);
-		if (f)
-			torc__future_refuse(f, -ECANCELED);
-	} while (f);
-}
-
 static bool is_own_thread(const struct torc__elastic *e)
 {
 	struct torc__thread *t = torc__thread_current;
@@ -344,7 +359,7 @@ static int shut_down(struct torc_executor *executor, unsigned flags)
 	if (close_it(e, false))
 		torc__event_set_shared(&e->over);
 	if (flags & TORC_CANCEL_PENDING)
-		cancel_queued(e);
+		refuse_queued(e, -ECANCELED);
 	if (flags & TORC_NO_WAIT)
 		return 0;
 	if (is_own_thread(e))
@@ -361,7 +376,7 @@ void torc__elastic_abandon(struct torc_executor *executor)
 {
 	struct torc__elastic *e = elastic_of(executor);
 
-	cancel_queued(e);
+	refuse_queued(e, -ECANCELED);
 	if (close_it(e, true))
 		free_elastic(e);
 }

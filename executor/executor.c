@@ -28,7 +28,8 @@ static size_t hand_over(struct torc_executor *executor, struct torc_future *cons
 int torc_submit(struct torc_executor *executor, torc_work_fn *fn, void *arg,
 		struct torc_future **ret_future)
 {
-	struct torc_future *f = torc__future_new(fn, arg, executor, ret_future ? 2 : 1);
+	struct torc_future *f =
+		torc__future_new(fn, arg, torc__canceller(executor), ret_future ? 2 : 1);
 	int r;
 
 	if (!f)
@@ -68,7 +69,7 @@ static void make_futures(struct torc_future *futures, struct torc_executor *exec
 			 struct torc__block *block, struct torc_future **ret_futures)
 {
 	for (size_t i = 0; i < count; i++) {
-		torc__future_init(&futures[i], fn, args[i], executor, 2, block);
+		torc__future_init(&futures[i], fn, args[i], torc__canceller(executor), 2, block);
 		ret_futures[i] = &futures[i];
 	}
 }

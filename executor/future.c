@@ -34,9 +34,17 @@ static pthread_key_t thread_key;
 static bool have_thread_key;
 static __thread struct torc__futures *of_thread;
 
+/* Other destructors may still release futures. */
+static void destroy_thread_cache(void *cache)
+{
+	of_thread = NULL;
+	torc__futures_done(cache);
+	free(cache);
+}
+
 static void make_thread_key(void)
 {
-	have_thread_key = pthread_key_create(&thread_key, destroy_cache) == 0;
+	have_thread_key = pthread_key_create(&thread_key, destroy_thread_cache) == 0;
 }
 
 static struct torc__futures *new_thread_cache(void)
@@ -189,8 +197,8 @@ static size_t put_block(struct torc_future *const *futures, size_t count)
 	size_t n = 0;
 
 	while (block && n < count && futures[n] && futures[n]->block == block &&
-	       !futures[n]->event.waiters.first &&
-	       TORC__FUTURE_REFERENCES(torc__future_look(futures[n])) == 1)
+	       TORC__FUTURE_REFERENCES(torc__future_look(futures[n])) == 1 &&
+	       !futures[n]->event.waiters.first)
 		report_unobserved(futures[n++]);
 	torc__block_leave(block, (uint32_t)n);
 	return n;

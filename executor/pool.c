@@ -218,10 +218,11 @@ static void give_up(struct torc__pool *pool, unsigned started)
 		free_pool(pool);
 		return;
 	}
+	__atomic_sub_fetch(&pool->live, missing,
+			   __ATOMIC_ACQ_REL); /* before one of them can be the last */
 	torc__guard_lock(NULL, &pool->idle_guard);
 	__atomic_store_n(&pool->present, started, __ATOMIC_RELAXED);
 	torc__guard_unlock(&pool->idle_guard);
-	__atomic_sub_fetch(&pool->live, missing, __ATOMIC_ACQ_REL);
 	torc_executor_destroy(&pool->executor);
 }
 

@@ -59,7 +59,7 @@ struct torc_pool_options {
  *             -EINVAL   an option out of its range, or a CPU that this process may not use
  *             -ENOMEM   no memory
  *             -EAGAIN   a thread could not be started (pthread_create(3))
- * Suspends    never
+ * Suspends    in a fiber, when not all threads could be started: until the others have ended
  * Thread      any. In a program that runs on the simulator, a fiber's, and it is destroyed before torc_run ends
  */
 TORC_API TORC_MUST_CHECK int torc_pool_create(const struct torc_pool_options *options,

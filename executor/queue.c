@@ -50,8 +50,11 @@ static int put(struct torc__pool *pool, struct torc_future *const *futures, size
 		r = -ENOMEM;
 	if (torc__likely(!r))
 		torc__lane_put(lane, futures, count);
+	/* Who adds a step of a chain has no claim to the pool, but that torc__queue_close waits for the guard. */
+	if (torc__unlikely(!r && torc__queue_no_wait))
+		torc__pool_put(pool);
 	torc__guard_unlock(&lane->guard);
-	if (torc__likely(!r))
+	if (torc__likely(!r && !torc__queue_no_wait))
 		torc__pool_put(pool);
 	return r;
 }
@@ -267,6 +270,7 @@ void torc__queue_close(struct torc__pool *pool, int status)
 		torc__guard_lock(NULL, &pool->lanes[i].guard);
 		torc__guard_unlock(&pool->lanes[i].guard);
 	}
+	__atomic_store_n(&pool->drained, 1, __ATOMIC_SEQ_CST);
 	while (status && take(pool, 0, &f, 1))
 		torc__future_refuse(f, status);
 }

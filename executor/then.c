@@ -14,6 +14,7 @@ struct step {
 	struct torc_future *source; /* who completes it has a reference */
 	struct step *next;          /* of those that are put off, with a reference to `source` */
 	struct torc_future *result; /* a reference, until `after` */
+	struct torc_executor *executor;
 	torc_then_fn *fn;
 	void *arg;
 	void *value;
@@ -56,7 +57,7 @@ static void take_step(struct step *s)
 	bool cancelled = torc__future_look(s->source) & TORC__FUTURE_CANCELLED;
 
 	if (status >= 0) {
-		start_step(s, s->result->executor);
+		start_step(s, s->executor);
 	} else if (cancelled) {
 		torc__future_refuse(s->result, -ECANCELED);
 	} else {
@@ -123,12 +124,13 @@ int torc_then(struct torc_future *f, struct torc_executor *executor, torc_then_f
 		.before = { .fire = source_over, .drop = source_dropped },
 		.after = { .fire = result_over },
 		.source = f,
+		.executor = executor,
 		.fn = fn,
 		.arg = arg,
 		.hooks = 2,
 	};
 	/* References: the caller's, the executor's, that of `after`. */
-	s->result = torc__future_new(run_step, s, executor, 3);
+	s->result = torc__future_new(run_step, s, torc__canceller(executor), 3);
 	if (!s->result) {
 		torc__free(s);
 		return -ENOMEM;

@@ -350,14 +350,13 @@ static void end_if_done(struct torc__pool *pool)
 {
 	bool all;
 
-	if (torc__likely(!__atomic_load_n(&pool->closed, __ATOMIC_SEQ_CST)))
+	if (torc__likely(!__atomic_load_n(&pool->drained, __ATOMIC_SEQ_CST)))
 		return;
 	torc__guard_lock(NULL, &pool->idle_guard);
-	all = pool->resting == pool->present;
+	all = pool->resting == pool->present && !any_task(pool); /* nobody gets up in here */
 	torc__guard_unlock(&pool->idle_guard);
-	if (!all || any_task(pool) || __atomic_exchange_n(&pool->ended, 1, __ATOMIC_SEQ_CST))
-		return;
-	torc__pool_wake_all(pool);
+	if (all && !__atomic_exchange_n(&pool->ended, 1, __ATOMIC_SEQ_CST))
+		torc__pool_wake_all(pool);
 }
 
 /* Returns whether it was notified. */
@@ -432,12 +431,18 @@ static bool out_of_time(const struct torc__until *until)
 uintptr_t torc__worker_next(struct torc__worker *w, const struct torc__until *until)
 {
 	uintptr_t task = 0;
+	bool parked = false;
 
-	while (!torc__until_over(until) && !(task = find(w, until)) && !out_of_time(until) &&
+	while (!torc__until_over(until) && !out_of_time(until) && !(task = find(w, until)) &&
 	       !__atomic_load_n(&w->pool->ended, __ATOMIC_ACQUIRE)) {
-		if (!search(w, until))
-			park(w, until);
+		if (search(w, until))
+			continue;
+		park(w, until);
+		parked = true;
 	}
+	/* While it was in the list others relied on its being there, or on its watching. */
+	if (parked && !w->searching)
+		torc__pool_settle(w->pool);
 	stop_searching(w);
 	return task;
 }
@@ -483,6 +488,8 @@ void torc__task_run(struct torc__worker *w, uintptr_t task)
 {
 	int64_t base = w->base;
 
+	if (w->deque.bottom < base) /* those below have been taken meanwhile */
+		base = w->deque.bottom;
 	w->base = w->deque.bottom;
 	if (task & TORC__TASK_JOB)
 		torc__job_run((struct torc_job *)(task & ~TORC__TASK_JOB));
@@ -496,12 +503,16 @@ void torc__task_run(struct torc__worker *w, uintptr_t task)
 static void begin(struct torc__worker *w)
 {
 	const struct torc_pool_options *o = &w->pool->options;
+	uintptr_t task;
 
 	if (!o->initializer || o->initializer(o->arg, w->index) >= 0) {
 		w->unfit = false;
 		return;
 	}
 	torc__queue_close(w->pool, -EPIPE);
+	while ((task = torc__deque_pop(&w->deque))) /* of its initializer */
+		if (!(task & TORC__TASK_JOB))
+			torc__future_refuse((struct torc_future *)task, -EPIPE);
 	torc__pool_wake_all(w->pool);
 }
 

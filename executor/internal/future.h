@@ -43,7 +43,7 @@ struct torc_future {
 		void *arg; /* until it has run */
 		void *value;
 	};
-	struct torc_executor *executor; /* that has it; NULL: none */
+	struct torc_executor *executor; /* that can stop it when it runs; NULL: none */
 	struct torc__block *block;      /* it is part of; NULL: none */
 };
 
@@ -73,6 +73,12 @@ static inline uint32_t torc__future_look(const struct torc_future *f)
 static inline bool torc__future_over(const struct torc_future *f)
 {
 	return torc__future_look(f) & TORC__EVENT_SET;
+}
+
+/* Others may be gone before their futures. */
+static inline struct torc_executor *torc__canceller(struct torc_executor *executor)
+{
+	return executor && executor->ops->cancel ? executor : NULL;
 }
 
 /* A future with so many references, or NULL. */

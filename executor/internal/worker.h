@@ -125,6 +125,7 @@ struct torc__pool {
 	uint64_t crowded_since;       /* a wake-up was put off; 0: none is */
 	uint32_t light;    /* c is done, and so a worker that adds a task needs no barrier */
 	uint32_t closed;   /* it takes no more tasks */
+	uint32_t drained;  /* and nobody is adding one any more */
 	uint32_t refusing; /* a status for what was not started: -ECANCELED or -EPIPE; as int32_t */
 	uint32_t ended;    /* all is done, and its workers are to end */
 
