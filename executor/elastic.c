@@ -70,6 +70,13 @@ static void unlist_idle(struct torc__elastic *e, struct elastic_thread *t)
 	t->idle = false;
 }
 
+/* It is out of the list. Its memory may be gone as soon as it knows. */
+static void wake_idle(struct elastic_thread *t)
+{
+	__atomic_store_n(&t->awake, 1, __ATOMIC_RELEASE);
+	torc__thread_wake(&t->awake, 1);
+}
+
 /* Inside the guard: the oldest in the queue, or NULL. */
 static struct torc_future *take_queued(struct torc__elastic *e)
 {
@@ -138,6 +145,15 @@ static void free_elastic(struct torc__elastic *e)
 	torc__free(e);
 }
 
+/* It was closed, and no thread is left. */
+static void end_last(struct torc__elastic *e)
+{
+	if (e->orphaned)
+		free_elastic(e);
+	else
+		torc__event_set_shared(&e->over);
+}
+
 /* Inside the guard; torc_elastic_threads is not. */
 static unsigned set_threads(struct torc__elastic *e, unsigned threads)
 {
@@ -149,7 +165,7 @@ static unsigned set_threads(struct torc__elastic *e, unsigned threads)
 static bool thread_end(struct torc__elastic *e, struct elastic_thread *t)
 {
 	struct elastic_thread *before;
-	bool last, orphaned;
+	bool last;
 
 	torc__guard_lock(NULL, &e->guard);
 	t->given = take_queued(e);
@@ -160,13 +176,10 @@ static bool thread_end(struct torc__elastic *e, struct elastic_thread *t)
 	before = e->dead;
 	e->dead = t;
 	last = set_threads(e, e->threads - 1) == 0 && e->closed;
-	orphaned = e->orphaned;
 	torc__guard_unlock(&e->guard);
 	bury(before);
-	if (last && orphaned)
-		free_elastic(e);
-	else if (last)
-		torc__event_set_shared(&e->over);
+	if (last)
+		end_last(e);
 	return true;
 }
 
@@ -241,16 +254,6 @@ static int place(struct torc__elastic *e, struct torc_future *f, struct elastic_
 	return TO_QUEUE;
 }
 
-static void end_last(struct torc__elastic *e)
-{
-	bool orphaned = e->orphaned;
-
-	if (orphaned)
-		free_elastic(e);
-	else
-		torc__event_set_shared(&e->over);
-}
-
 /* One after the other, outside of the guard: who is told of it may do anything. */
 static void refuse_queued(struct torc__elastic *e, int status)
 {
@@ -300,8 +303,7 @@ static int submit_one(struct torc__elastic *e, struct torc_future *f)
 	number = e->started - 1;
 	torc__guard_unlock(&e->guard);
 	if (r == TO_IDLE) {
-		__atomic_store_n(&idle->awake, 1, __ATOMIC_RELEASE);
-		torc__thread_wake(&idle->awake, 1);
+		wake_idle(idle);
 	} else if (r == TO_NEW) {
 		r = start_thread(e, f, number);
 		if (r < 0)
@@ -339,8 +341,7 @@ static bool close_it(struct torc__elastic *e, bool orphaned)
 	torc__guard_unlock(&e->guard);
 	for (; idle; idle = next) {
 		next = idle->next;
-		__atomic_store_n(&idle->awake, 1, __ATOMIC_RELEASE);
-		torc__thread_wake(&idle->awake, 1);
+		wake_idle(idle);
 	}
 	return first;
 }
