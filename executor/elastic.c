@@ -167,6 +167,7 @@ static bool thread_end(struct torc__elastic *e, struct elastic_thread *t)
 	struct elastic_thread *before;
 	bool last;
 
+	torc__thread_point(); /* a submitter may come in between */
 	torc__guard_lock(NULL, &e->guard);
 	t->given = take_queued(e);
 	if (t->given) {
