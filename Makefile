@@ -98,7 +98,7 @@ ALL_LDFLAGS := $(LDFLAGS) $(OPTIMISE) $(EXTRA_CFLAGS) $(EXTRA_LDFLAGS)
 
 objects = $(patsubst %,$(B)/obj/%.o,$(basename $(1)))
 
-LIB_DIRS := $(LAYERS) $(addsuffix /internal,$(LAYERS)) core/sim
+LIB_DIRS := $(LAYERS) $(addsuffix /internal,$(LAYERS)) core/sim executor/process
 LIB_OBJ := $(call objects,$(foreach d,$(LIB_DIRS),$(wildcard $(d)/*.c $(d)/*.S)))
 PUBLIC_HEADERS := $(wildcard torc.h $(addsuffix /*.h,$(LAYERS)))
 
@@ -210,11 +210,13 @@ bench: programs
 	$(Q)$(B)/bin/torc-bench all
 	$(Q)bench/compare --bin $(B)/bin --rounds 5 --seconds 5 all
 
-# The same small programs in Go and with boost.fiber, side by side; then pools of threads.
+# The same small programs in Go and with boost.fiber, side by side; then pools of threads, and of processes.
 bench-peers: programs
 	$(Q)bench/peers/run --build $(B)
 	@echo
 	$(Q)bench/peers/pool --build $(B)
+	@echo
+	$(Q)bench/peers/processes --build $(B)
 
 # In a terminal the server becomes the foreground job, so that ^C reaches it and not make too: make would die
 # of the signal where the server drains and exits 0.  Should make be killed, the server gets a SIGTERM.
@@ -259,8 +261,8 @@ help:
 #?   fuzz          build the fuzz targets with clang, run each for FUZZ_SECONDS
 #?   cross         run tests/cross on an emulated AArch64
 #?   bench         measure: micro benchmarks, then the servers beside hand-written io_uring loops
-#?   bench-peers   measure torc, Go and boost.fiber side by side, on one core and on two, and pools of threads:
-#?                 torc, oneTBB, libgomp, Go and Python
+#?   bench-peers   measure torc, Go and boost.fiber side by side, on one core and on two; pools of threads:
+#?                 torc, oneTBB, libgomp, Go and Python; pools of processes: torc, fork+pipe and Python
 #?   deps          install the Debian packages that the other targets on the command line need
 #?   deps-ci       install all packages that .ci/run needs
 #?   install       headers, libraries, pkg-config file and programs, to DESTDIR/PREFIX

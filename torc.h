@@ -26,12 +26,14 @@
 #include <torc/core/sys.h>
 #include <torc/core/timeout.h>
 #include <torc/core/waiters.h>
+#include <torc/executor/call.h>
 #include <torc/executor/executor.h>
 #include <torc/executor/fork.h>
 #include <torc/executor/future.h>
 #include <torc/executor/map.h>
 #include <torc/executor/offload.h>
 #include <torc/executor/pool.h>
+#include <torc/executor/process.h>
 #include <torc/executor/wait.h>
 #include <torc/http/server.h>
 #include <torc/io/listener.h>

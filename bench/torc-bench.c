@@ -8,13 +8,15 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <torc/executor/process.h>
+
 #include "bench/micro.h"
 
 static const struct micro *const micros[] = {
 	&micro_switch, &micro_yield,      &micro_spawn, &micro_sleep,   &micro_scope,
 	&micro_chan,   &micro_select,     &micro_mutex, &micro_op,      &micro_cross,
 	&micro_memory, &micro_http_parse, &micro_local, &micro_timeout, &micro_gen,
-	&micro_submit, &micro_fork,       &micro_map,   &micro_offload,
+	&micro_submit, &micro_fork,       &micro_map,   &micro_offload, &micro_process,
 };
 
 #define MICRO_COUNT (sizeof(micros) / sizeof(micros[0]))
@@ -177,10 +179,13 @@ static int run_named(char **names)
 
 int main(int argc, char **argv)
 {
-	int status = parse_options(argc, argv);
-	char **names = argv + optind;
+	char **names;
 	bool all = false;
+	int status;
 
+	torc_process_begin();
+	status = parse_options(argc, argv);
+	names = argv + optind;
 	if (status >= 0)
 		return status;
 	if (!strcmp(names[0], "list") && !names[1]) {

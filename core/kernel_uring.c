@@ -34,6 +34,7 @@ static const struct {
 	{ "min_wait", TORC__MIN_WAIT },
 	{ "cqe_skip", TORC__CQE_SKIP },
 	{ "membarrier", TORC__MEMBARRIER },
+	{ "ring_futex", TORC__RING_FUTEX },
 };
 
 static uint32_t feature_bit(const char *name, size_t len)

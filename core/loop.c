@@ -335,14 +335,20 @@ static void sleep_in_ring(struct torc__loop *loop)
 	loop->stats.idle_ns += loop->now_ns - now;
 }
 
+static bool is_rung(const struct torc__loop *loop)
+{
+	return loop->bell && torc__bell_rung(loop->bell);
+}
+
 static bool has_news(struct torc__loop *loop)
 {
 	return atomic_load_explicit(&loop->mailbox.head, memory_order_relaxed) ||
-	       torc__ring_completed(&loop->ring) || torc__ring_flagged(&loop->ring);
+	       torc__ring_completed(&loop->ring) || torc__ring_flagged(&loop->ring) ||
+	       is_rung(loop);
 }
 
 /*
- * A loop that mail wakes from a short nap would better not have slept: waking takes the sender a system call and
+ * A loop that mail or its bell wakes from a short nap would better not have slept: waking takes the sender a system call and
  * the sleeper some 10 us. So after a nap it looks out for 20 us before it sleeps again, until that is in vain
  * once. Loops that are only busy with their own ring, as a server's, never do; nor does any where there are more
  * loops than cores, since the sender may need this one. Returns whether something has come.
@@ -372,6 +378,13 @@ static void call_on_nap(void)
 		on_nap();
 }
 
+/* By mail, or by its bell from another core. */
+static bool woken(const struct torc__loop *loop)
+{
+	return atomic_load_explicit(&loop->mailbox.head, memory_order_relaxed) ||
+	       (is_rung(loop) && torc__bell_from_elsewhere(loop->bell));
+}
+
 static void nap(struct torc__loop *loop)
 {
 	uint64_t idle_ns = loop->stats.idle_ns;
@@ -380,7 +393,9 @@ static void nap(struct torc__loop *loop)
 	call_on_nap();
 	sleep_in_ring(loop);
 	__atomic_fetch_add(&torc__loops_awake, 1, __ATOMIC_SEQ_CST);
-	if (loop->may_watch && atomic_load_explicit(&loop->mailbox.head, memory_order_relaxed))
+	if (loop->bell)
+		torc__loop_bell_awake(loop);
+	if (loop->may_watch && woken(loop))
 		loop->vigilant = loop->stats.idle_ns - idle_ns < NAP_NS;
 }
 
@@ -388,9 +403,10 @@ static void poll_ring(struct torc__loop *loop)
 {
 	bool busy = loop->run_head || loop->work_head || loop->stopping || loop->unsettled ||
 		    torc__ring_completed(&loop->ring) ||
-		    torc__timers_next(&loop->timers) <= loop->now_ns ||
+		    torc__timers_next(&loop->timers) <= loop->now_ns || is_rung(loop) ||
 		    (loop->vigilant && stay_awake(loop));
-	bool slept = !busy && torc__mailbox_sleep(&loop->mailbox);
+	bool slept = !busy && (!loop->bell || torc__loop_bell_armed(loop)) &&
+		     torc__mailbox_sleep(&loop->mailbox);
 
 	if (slept) {
 		nap(loop);
@@ -414,6 +430,8 @@ static void turn(struct torc__loop *loop)
 	torc__fiber_run_all(loop);
 	run_turn_work(loop);
 	torc__loop_deliver(loop);
+	if (torc__unlikely(loop->bell != NULL))
+		torc__loop_bell_answer(loop);
 	poll_ring(loop);
 	fire_timers(loop);
 	loop->stats.turns++;
@@ -510,9 +528,10 @@ int torc__loop_open(struct torc__loop *loop, const struct torc_options *options,
 void torc__loop_quiesce(struct torc__loop *loop)
 {
 	torc_op_cancel(&loop->wake_op);
+	torc_op_cancel(&loop->bell_op);
 	if (loop->signal_op)
 		torc_op_cancel(loop->signal_op);
-	while (torc_op_pending(&loop->wake_op) ||
+	while (torc_op_pending(&loop->wake_op) || torc_op_pending(&loop->bell_op) ||
 	       (loop->signal_op && torc_op_pending(loop->signal_op))) {
 		enter(loop, 1, TORC_NEVER);
 		reap(loop);
@@ -524,6 +543,8 @@ void torc__loop_quiesce(struct torc__loop *loop)
 void torc__loop_close(struct torc__loop *loop)
 {
 	__atomic_fetch_sub(&torc__loops_awake, 1, __ATOMIC_SEQ_CST);
+	if (loop->bell)
+		torc__loop_bell_close(loop);
 	await_posting(loop);
 	for (int i = TORC__ATTACHMENTS; i-- > 0;) /* higher layers first */
 		if (loop->attached[i].destroy)

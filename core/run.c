@@ -473,17 +473,16 @@ static void deliver_rest(struct torc__runtime *rt)
 
 static void run_threads(struct torc__runtime *rt)
 {
-	cpu_set_t before;
-	bool have_before = sched_getaffinity(0, sizeof(before), &before) == 0;
 	int started;
 
+	rt->have_cores = sched_getaffinity(0, sizeof(rt->cores), &rt->cores) == 0;
 	/* A failure is in rt->failure by then, and every loop sees it. */
 	(void)start_threads(rt, &started);
 	torc__run_loop(rt->loops[0]);
 	for (int i = 1; i < started; i++)
 		pthread_join(rt->loops[i]->thread, NULL);
-	if (have_before)
-		(void)sched_setaffinity(0, sizeof(before), &before);
+	if (rt->have_cores)
+		(void)sched_setaffinity(0, sizeof(rt->cores), &rt->cores);
 }
 
 static int run_all(struct torc__runtime *rt)

@@ -11,7 +11,9 @@
 
 #include <torc/core/fiber.h>
 
+#include "core/internal/loop.h"
 #include "core/internal/overflow.h"
+#include "core/internal/runtime.h"
 #include "core/internal/system.h"
 
 __thread struct torc__thread *torc__thread_current;
@@ -37,14 +39,37 @@ static void *thread_main(void *arg)
 	return NULL;
 }
 
-/* The size and the core that it is to have; returns an errno. */
+/* The cores for what the caller starts: a loop is bound to its own, what it starts is not. NULL: as the caller's. */
+static const cpu_set_t *unbound(void)
+{
+	const struct torc__loop *loop = torc__loop();
+
+	return loop && loop->cpu >= 0 && loop->runtime->have_cores ? &loop->runtime->cores : NULL;
+}
+
+unsigned torc__thread_cores(void)
+{
+	const cpu_set_t *cores = unbound();
+	cpu_set_t own;
+
+	if (!cores && sched_getaffinity(0, sizeof(own), &own) == 0)
+		cores = &own;
+	return cores ? (unsigned)CPU_COUNT(cores) : 1;
+}
+
+/* The size and the cores that it is to have; returns an errno. */
 static int set_attributes(const struct torc__thread *t, pthread_attr_t *attr)
 {
+	const cpu_set_t *cores = t->cpu < 0 ? unbound() : NULL;
 	cpu_set_t one;
 	int r = t->stack_bytes ? pthread_attr_setstacksize(attr, t->stack_bytes) : 0;
 
-	if (r || t->cpu < 0)
+	if (r)
 		return r;
+	if (cores)
+		return pthread_attr_setaffinity_np(attr, sizeof(*cores), cores);
+	if (t->cpu < 0)
+		return 0;
 	CPU_ZERO(&one);
 	CPU_SET((size_t)t->cpu, &one);
 	return pthread_attr_setaffinity_np(attr, sizeof(one), &one);
@@ -115,6 +140,19 @@ void torc__thread_sleep(uint32_t *word, uint32_t expected, uint64_t deadline_ns)
 	/* Whatever it returns, the caller looks again. */
 	(void)syscall(SYS_futex, word, FUTEX_WAIT_BITSET_PRIVATE, expected,
 		      deadline_ns == TORC_NEVER ? NULL : &until, NULL, FUTEX_BITSET_MATCH_ANY);
+}
+
+void torc__thread_sleep_with_bell(uint32_t *word, struct torc__bell *bell, uint64_t deadline_ns)
+{
+	struct futex_waitv words[2] = {
+		{ .uaddr = (uintptr_t)word, .flags = FUTEX_32 | FUTEX_PRIVATE_FLAG },
+		{ .val = TORC__BELL_ASLEEP, .uaddr = (uintptr_t)&bell->word, .flags = FUTEX_32 },
+	};
+	struct timespec until = { .tv_sec = (time_t)(deadline_ns / 1000000000u),
+				  .tv_nsec = (long)(deadline_ns % 1000000000u) };
+
+	(void)syscall(SYS_futex_waitv, words, 2, 0, deadline_ns == TORC_NEVER ? NULL : &until,
+		      CLOCK_MONOTONIC);
 }
 
 void torc__thread_wake(const uint32_t *word, unsigned count)

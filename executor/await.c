@@ -6,6 +6,7 @@
 
 #include <torc/core/fiber.h>
 
+#include "executor/internal/process.h"
 #include "executor/internal/signal.h"
 #include "executor/internal/worker.h"
 
@@ -118,6 +119,67 @@ static bool look_out(const struct torc_event *e)
 	return false;
 }
 
+/*
+ * The same for one that has submitted to a pool of processes: its bell is a reason to look, too. It takes the results of others
+ * then as well, and calls who waits for these.
+ */
+static void answer(struct torc__bell *bell)
+{
+	if (!torc__bell_rung(bell))
+		return;
+	torc__bell_clear(bell);
+	torc__processes_answer();
+}
+
+static bool look_out_with_bell(const struct torc_event *e, struct torc__bell *bell)
+{
+	uint64_t end = torc_now_ns() + LOOK_OUT_NS;
+
+	do {
+		for (int i = 0; i < 16; i++) {
+			answer(bell);
+			if (torc_event_is_set(e))
+				return true;
+			torc__relax();
+		}
+	} while (torc_now_ns() < end);
+	return false;
+}
+
+static int sleep_with_bell(struct torc_event *e, struct torc__bell *bell, uint64_t deadline_ns)
+{
+	struct sleeper s = { .hook.fire = fire_sleeper };
+
+	if (!torc__event_hook(e, &s.hook))
+		return 0;
+	while (!__atomic_load_n(&s.fired, __ATOMIC_ACQUIRE)) {
+		if (torc__bell_sleepy(bell))
+			torc__thread_sleep_with_bell(&s.fired, bell, deadline_ns);
+		answer(bell);
+		if (deadline_ns != TORC_NEVER && torc_now_ns() >= deadline_ns) {
+			if (torc__event_unhook(e, &s.hook))
+				return -ETIMEDOUT;
+			deadline_ns = TORC_NEVER; /* it is just being fired */
+		}
+	}
+	return 0;
+}
+
+static int await_with_bell(struct torc_event *e, struct torc__bell *bell, uint64_t deadline_ns)
+{
+	int r;
+
+	torc__bell_clear(bell);
+	torc__processes_answer();
+	if (torc__bell_from_elsewhere(bell) && look_out_with_bell(e, bell))
+		r = 0;
+	else
+		r = sleep_with_bell(e, bell, deadline_ns);
+	if (torc__bell_leave(bell))
+		torc__processes_answer();
+	return r;
+}
+
 static int await_in_thread(struct torc_event *e, uint64_t deadline_ns)
 {
 	struct sleeper s = { .hook.fire = fire_sleeper };
@@ -126,6 +188,8 @@ static int await_in_thread(struct torc_event *e, uint64_t deadline_ns)
 		return 0;
 	if (!deadline_ns)
 		return -ETIMEDOUT;
+	if (torc__bell_here)
+		return await_with_bell(e, torc__bell_here, deadline_ns);
 	if (look_out(e) || !torc__event_hook(e, &s.hook))
 		return 0;
 	while (!__atomic_load_n(&s.fired, __ATOMIC_ACQUIRE)) {

@@ -78,9 +78,10 @@ static void make_futures(struct torc_future *futures, struct torc_executor *exec
 static void take_back(struct torc_future **futures, size_t done, size_t made, size_t count,
 		      struct torc__block *block)
 {
-	for (size_t i = done; i-- > 0;)
-		if (!torc_future_cancel(futures[i]))
-			torc__event_await_shielded(&futures[i]->event);
+	for (size_t i = done; i-- > 0;) {
+		(void)torc_future_cancel(futures[i]);
+		torc__event_await_shielded(&futures[i]->event);
+	}
 	for (size_t i = 0; i < made; i++) {
 		if (i >= done)
 			torc_future_put(futures[i]);

@@ -10,8 +10,8 @@
  *	torc_future_put(f);
  *	torc_executor_destroy(pool);
  *
- * There are torc's own: a pool of threads that share work (executor/pool.h), and one that grows for calls that
- * block (executor/offload.h). Everything that takes an executor (executor/wait.h, executor/map.h, torc_then) works with
+ * There are torc's own: a pool of threads that share work (executor/pool.h), one that grows for calls that block
+ * (executor/offload.h), and a pool of processes (executor/process.h). Everything that takes an executor (executor/wait.h, executor/map.h, torc_then) works with
  * others too: whoever has something that runs functions writes the three functions of struct torc_executor_ops.
  */
 #ifndef TORC_EXECUTOR_EXECUTOR_H
@@ -20,6 +20,8 @@
 #include <torc/executor/future.h>
 
 TORC_BEGIN_DECLS
+
+struct torc_map;
 
 /*
  * torc_submit - have fn(arg) run, and its result in a future.
@@ -130,6 +132,8 @@ struct torc_executor_ops {
 	int (*shutdown)(struct torc_executor *executor, unsigned flags);
 	/* torc_executor_destroy; after a shutdown that waited as long as it took. May be NULL. */
 	void (*destroy)(struct torc_executor *executor);
+	/* torc_map (executor/map.h), done another way than by torc_submit. May be NULL. */
+	int (*map)(struct torc_executor *executor, const struct torc_map *map);
 };
 
 /*

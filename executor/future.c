@@ -220,14 +220,13 @@ void torc_future_put_many(struct torc_future *const *futures, size_t count)
 
 /* --- states --- */
 
-void torc__future_complete(struct torc_future *f, int status, void *value)
+/* It is over, and one reference less. */
+static inline void end(struct torc_future *f, uint32_t how)
 {
 	uint32_t state = __atomic_load_n(&f->event.state, __ATOMIC_RELAXED), done;
 
-	f->event.value = status;
-	f->value = value;
 	do {
-		done = (state & ~TORC__FUTURE_RUNNING) | TORC__EVENT_SET;
+		done = (state & ~TORC__FUTURE_RUNNING) | how;
 		if (!(state & TORC__EVENT_WATCHED))
 			done -= TORC__FUTURE_REFERENCE;
 	} while (!__atomic_compare_exchange_n(&f->event.state, &state, done, true, __ATOMIC_ACQ_REL,
@@ -240,7 +239,19 @@ void torc__future_complete(struct torc_future *f, int status, void *value)
 	}
 }
 
-static bool cancel_pending(struct torc_future *f)
+void torc__future_complete(struct torc_future *f, int status, void *value)
+{
+	f->event.value = status;
+	f->value = value;
+	end(f, TORC__EVENT_SET);
+}
+
+void torc__future_abandon(struct torc_future *f)
+{
+	end(f, TORC__EVENT_SET | TORC__FUTURE_CANCELLED);
+}
+
+bool torc__future_cancel_pending(struct torc_future *f)
 {
 	uint32_t state = __atomic_load_n(&f->event.state, __ATOMIC_RELAXED);
 
@@ -260,7 +271,7 @@ bool torc_future_cancel(struct torc_future *f)
 	struct torc_executor *executor = f->executor;
 	uint32_t state;
 
-	if (cancel_pending(f))
+	if (torc__future_cancel_pending(f))
 		return true;
 	state = torc__future_look(f);
 	if (state & TORC__EVENT_SET)

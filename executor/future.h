@@ -97,7 +97,7 @@ TORC_API enum torc_future_state torc_future_state(const struct torc_future *f);
  *
  * Work that runs already goes on, unless its executor can stop it (struct torc_executor_ops).
  *
- * Returns     true   it is cancelled, by this call or before
+ * Returns     true   it is cancelled, by this call or before; or its executor is stopping it, and it will be done soon
  *             false  too late: it is running or done
  * Suspends    never
  * Thread      any

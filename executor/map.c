@@ -115,8 +115,8 @@ static int run_crowd(void *arg, void **ret_value)
 static void end_runners(struct torc_future *const *runners, unsigned count)
 {
 	for (unsigned i = 0; i < count; i++) {
-		if (!torc_future_cancel(runners[i]))
-			torc__event_await_shielded(&runners[i]->event);
+		(void)torc_future_cancel(runners[i]); /* if it stops it, that may take a moment */
+		torc__event_await_shielded(&runners[i]->event);
 		torc_future_put(runners[i]);
 	}
 }
@@ -232,6 +232,9 @@ int torc_map(struct torc_executor *executor, const struct torc_map *map)
 {
 	struct range range = { .fn = map_part, .end = map->count };
 	struct mapping mapping = { map, &range };
+
+	if (executor->ops->map)
+		return executor->ops->map(executor, map);
 
 	range.arg = &mapping;
 	range.deadline_ns = map->deadline_ns ? map->deadline_ns : TORC_NEVER;

@@ -29,6 +29,7 @@ typedef int torc_map_fn(void *arg, const void *item, void *ret_result);
 struct torc_map {
 	torc_map_fn *fn;
 	void *arg;
+	size_t arg_bytes; /* of it, which a pool of processes passes to its workers; 0: they are given NULL */
 	const void *items; /* [count], borrowed; NULL when item_bytes is 0 */
 	size_t item_bytes;
 	void *results; /* [count], in the order of the items; NULL when result_bytes is 0 */

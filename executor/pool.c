@@ -122,13 +122,6 @@ static const struct torc_executor_ops pool_ops = {
 
 /* --- options --- */
 
-static unsigned cores(void)
-{
-	cpu_set_t set;
-
-	return sched_getaffinity(0, sizeof(set), &set) < 0 ? 1 : (unsigned)CPU_COUNT(&set);
-}
-
 static bool valid(const struct torc_pool_options *o)
 {
 	if (o->workers > WORKERS_MOST ||
@@ -146,7 +139,7 @@ static bool valid(const struct torc_pool_options *o)
 
 static struct torc__pool *allocate(const struct torc_pool_options *o)
 {
-	unsigned workers = o->workers ? o->workers : cores();
+	unsigned workers = o->workers ? o->workers : torc__thread_cores();
 	struct torc__pool *pool = torc__alloc_lines(sizeof(*pool));
 
 	if (!pool)
@@ -171,7 +164,7 @@ static struct torc__pool *allocate(const struct torc_pool_options *o)
 
 static void prepare(struct torc__pool *pool)
 {
-	unsigned n = pool->executor.parallelism, available = cores();
+	unsigned n = pool->executor.parallelism, available = torc__thread_cores();
 
 	pool->idle_guard = (struct torc__guard)TORC__GUARD_INIT_SHARED;
 	pool->queue_guard = (struct torc__guard)TORC__GUARD_INIT_SHARED;

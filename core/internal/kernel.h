@@ -54,6 +54,7 @@ enum torc__feature {
 	TORC__MIN_WAIT = 1 << 6,
 	TORC__CQE_SKIP = 1 << 7,
 	TORC__MEMBARRIER = 1 << 8,
+	TORC__RING_FUTEX = 1 << 9,
 };
 
 /* Parse TORC_DISABLE. Returns 0 or -EINVAL, with the unknown name in *ret_unknown. */

@@ -4,7 +4,7 @@
  * A turn:
  *	1. run the fibers that are ready, each until it suspends (they switch to each other directly)
  *	2. do the turn work: what was put off to be done once, such as one gathered send per stream
- *	3. deliver mail from other loops
+ *	3. deliver mail from other loops, and answer the bell that other processes ring
  *	4. enter the ring: submit all of it, collect what has completed, and wait if nothing is ready
  *	5. hand out the completions: most of them make a fiber ready
  *	6. fire the timers
@@ -17,6 +17,7 @@
 #include <torc/core/op.h>
 #include <torc/core/run.h>
 
+#include "core/internal/bell.h"
 #include "core/internal/container.h"
 #include "core/internal/dump_signal.h"
 #include "core/internal/kernel.h"
@@ -128,6 +129,11 @@ struct torc__loop {
 	struct torc__turn_work wake_work;
 	struct torc__wake *wakes;  /* [runtime->loop_count] */
 	struct torc_op *signal_op; /* loop 0's, or NULL */
+
+	struct torc__bell *bell; /* NULL: it has none; core/internal/bell.h */
+	void (*on_rung)(struct torc__loop *loop);
+	struct torc_op bell_op;
+	bool deaf; /* its ring cannot wait for the bell */
 
 	struct torc__attached attached[TORC__ATTACHMENTS];
 	struct torc_stats stats;

@@ -5,6 +5,8 @@
 #ifndef TORC_CORE_INTERNAL_RUNTIME_H
 #define TORC_CORE_INTERNAL_RUNTIME_H
 
+#include <sched.h>
+
 #include "core/internal/loop.h"
 
 struct torc__runtime {
@@ -12,6 +14,9 @@ struct torc__runtime {
 	int loop_count;
 	const struct torc_options *options;
 	uint32_t disabled;
+	cpu_set_t
+		cores; /* that the caller of torc_run might use, and the threads that fibers start */
+	bool have_cores;
 	torc_fn *fn;
 	void *arg;
 	int result; /* of fn */

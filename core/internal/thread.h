@@ -10,6 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "core/internal/bell.h"
 #include "core/internal/system.h"
 
 /* The smallest stack that may be asked for (PTHREAD_STACK_MIN is less, and too little for printf(3)). */
@@ -41,6 +42,9 @@ void torc__thread_join(struct torc__thread *thread);
 /* The calling one, if torc__thread_start started it; NULL. */
 extern __thread struct torc__thread *torc__thread_current;
 
+/* How many cores the threads have that the caller starts and that are not bound to one. */
+unsigned torc__thread_cores(void);
+
 /* The size of its stack. */
 size_t torc__thread_stack(const struct torc__thread *thread);
 
@@ -52,6 +56,9 @@ void torc__thread_set_name(struct torc__thread *thread, const char *name, unsign
  * reason too: look at what is waited for, and at the clock, again.
  */
 void torc__thread_sleep(uint32_t *word, uint32_t expected, uint64_t deadline_ns);
+
+/* The same, and also until a bell is rung that is ASLEEP (core/internal/bell.h). Not on the simulator. */
+void torc__thread_sleep_with_bell(uint32_t *word, struct torc__bell *bell, uint64_t deadline_ns);
 
 /* Wake so many that sleep on it. Only the address is used: the memory may be gone. */
 void torc__thread_wake(const uint32_t *word, unsigned count);

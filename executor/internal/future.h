@@ -11,6 +11,8 @@
  *	PENDING -> CANCELLED    torc_future_cancel      anybody with a reference
  *	PENDING -> DONE         torc__future_complete   who made the promise
  *	RUNNING -> DONE         torc__future_complete   who runs it
+ *	RUNNING -> CANCELLED    torc__future_abandon    who was to run it, and has not begun: a pool of processes
+ *	RUNNING -> PENDING      the same
  *
  * Invariants
  *	1. event.value (the status) and `value` are written by the one that completes it, before SET, and never after.
@@ -113,6 +115,12 @@ static inline bool torc__future_start(struct torc_future *f)
 
 /* -> DONE, by who alone may do that and has a reference, which is dropped. */
 void torc__future_complete(struct torc_future *f, int status, void *value);
+
+/* PENDING -> CANCELLED. Returns false: it is not PENDING. */
+bool torc__future_cancel_pending(struct torc_future *f);
+
+/* RUNNING -> CANCELLED, by the same: it had not begun after all. */
+void torc__future_abandon(struct torc_future *f);
 
 /* Its status, once it is over. */
 static inline int torc__future_status(const struct torc_future *f)

@@ -23,6 +23,7 @@
 #include <torc/core/scope.h>
 
 #include "tests/support/check.h"
+#include "tests/support/fds.h"
 #include "tests/support/random.h"
 
 #if defined(__SANITIZE_ADDRESS__)
@@ -46,15 +47,6 @@
 #define LONG TORC_SECONDS(30)
 
 /* Without opendir(3): it works with no descriptor left. */
-static inline int count_fds(void)
-{
-	int n = 0;
-
-	for (int fd = 0; fd < 4096; fd++)
-		n += fcntl(fd, F_GETFD) >= 0;
-	return n;
-}
-
 /* torc_run, and no descriptor may be left behind. */
 static inline int run_with(const struct torc_options *options, torc_fn *fn, void *arg)
 {
