@@ -46,8 +46,8 @@ struct torc_process_call {
 	void *result; /* [result_bytes]; may be NULL when that is 0 */
 	size_t result_bytes; /* before: the room there is; after: how much the function has made of it. All, unless the
 	                      * function says less; 0 after a failure */
-	int wait_status; /* after -EPIPE or -ECANCELED: how the process ended that was to run it, as waitpid(2) tells; 0: it
-	                  * did not end, or nobody knows how */
+	int wait_status; /* after -EPIPE or -ECANCELED: how the process ended that was to run it, as waitpid(2) tells; 0: by
+	                  * exit(0), or it did not, or nobody knows how */
 	uint64_t private_[2];
 };
 

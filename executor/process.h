@@ -21,7 +21,9 @@
  * So a worker has what constructors and the lines before that call have made, and nothing of the state of the program that
  * uses the pool. Its standard input is /dev/null; standard output, standard error, the environment and the directory are the
  * program's of the moment when the pool was created; no other descriptor is inherited. It is in a process group of its own,
- * so that ^C is for the program alone. What it has not flushed when it is replaced or the pool ends is, by exit(3).
+ * so that ^C is for the program alone (and so that it cannot write to a terminal with `stty tostop`). Where a manager signals each
+ * process of a service, workers get the signal too: systemd's KillMode=mixed leaves it to the program. A worker that is replaced,
+ * or whose pool ends, ends by exit(3), which flushes and calls what was registered with atexit(3).
  *
  * Functions travel as a place in the program or in one of its shared libraries, which is looked for in the worker:
  * addresses may differ. A library that the worker does not have is loaded there (dlopen(3)). It must be the very same one.
@@ -36,7 +38,11 @@
  * its future is TORC_RUNNING already.
  *
  * Calls are passed through shared memory, and neither side makes a system call for one unless the other one sleeps. An
- * argument or a result is copied once, by the side of the program; what is in memory of torc_process_alloc is not.
+ * argument or a result is copied once, by the side of the program; what is in memory of torc_process_alloc is not. Results are
+ * taken by who has submitted a call, when its loop turns or when it waits as a thread; then it may take those of others as
+ * well, and runs what torc_future_on_done has added to them.
+ *
+ * For a limit of time: torc_await_until, then torc_future_cancel with kill_on_cancel set.
  */
 #ifndef TORC_EXECUTOR_PROCESS_H
 #define TORC_EXECUTOR_PROCESS_H
@@ -65,7 +71,8 @@ struct torc_process_options {
 	 * fails the pool is broken: all that it has, and every torc_submit, fails with -EPIPE. NULL: none.
 	 */
 	const struct torc_process_call *initializer;
-	uint64_t calls_max; /* a worker that has run so many is replaced; 0: none is */
+	uint64_t
+		calls_max; /* a worker that was given so many is replaced when it has run them; 0: none is */
 	size_t memory_max; /* bytes of addresses that a worker may have besides those that it starts with (RLIMIT_AS); 0: no
 	                    * limit. More is refused, by malloc(3) for instance; what it makes of that is its own matter */
 	unsigned
@@ -92,7 +99,8 @@ struct torc_process_options {
  *             -EPERM     the caller is a worker of such a pool; or the program is a privileged one (AT_SECURE, getauxval(3)),
  *                        which does not start itself at the wish of its environment
  *             -ESTALE    the program that was started is not this one: torc's shared library was replaced
- *             -EPIPE     the fork server died before it had begun
+ *             -EPIPE     the fork server died before it had begun: for instance as the program was started by naming the
+ *                        loader, as in ld.so PROGRAM, which cannot be started once more
  *             -ENOSYS    on the simulator; or Linux before 5.16
  *             -ENOMEM, -EAGAIN, -EMFILE, -ENFILE, -ENOENT, -EACCES, -EFBIG   no memory or addresses, thread, process
  *                        or descriptor; /proc/self/exe could not be started; or RLIMIT_FSIZE forbids the region
@@ -104,6 +112,8 @@ struct torc_process_options {
  * torc_submit, beyond what executor/executor.h says, returns
  *             -EOPNOTSUPP  the function is not torc_process_call_run
  *             -EINVAL      the call's function is none of the program nor of a shared library that is loaded
+ *             -EMFILE, -ENAMETOOLONG   functions of more than 63 libraries in the life of the pool; a library's path of more
+ *                          than 463 bytes
  *             -EMSGSIZE    argument and result are more than message_max
  *             -EPIPE       the pool is broken: an initializer failed, workers die before they begin, a worker died and
  *                          break_on_crash was set, or the fork server died
@@ -131,7 +141,7 @@ TORC_API int torc_process_kill_workers(struct torc_executor *pool);
 /*
  * torc_process_alloc - memory that the program and the workers share: arguments and results in it are not copied.
  *
- * A worker may write to all of it: its calls are as careful with each other's as threads are.
+ * A worker may write to all of it: its calls are as careful with each other's as threads are. It ends with the pool.
  *
  *   @bytes  rounded up to whole pages
  *

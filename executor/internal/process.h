@@ -47,7 +47,7 @@ struct torc__parcel {
 
 /* A part of a map. */
 struct torc__chunk {
-	struct torc__parcel message;
+	struct torc__parcel parcel;
 	struct torc_future *future;
 };
 
@@ -63,7 +63,7 @@ enum torc__seat_phase {
 
 struct torc__seat {
 	struct torc_future *future; /* NULL: it was cancelled */
-	struct torc__parcel message;
+	struct torc__parcel parcel;
 	uint8_t phase;
 	bool unwanted; /* FILLING, and it was cancelled */
 	int8_t bay;    /* -1: beside the slot */
@@ -173,7 +173,7 @@ static inline struct torc__processes *torc__processes_of(struct torc_executor *e
 
 struct torc__outcome {
 	struct torc_future *future;
-	struct torc__parcel message;
+	struct torc__parcel parcel;
 	struct torc__member *member; /* of whose bay the result is still to be copied; or NULL */
 	uint32_t position;
 	int status, wait_status;
@@ -218,6 +218,13 @@ size_t torc__processes_idle_workers(const struct torc__processes *p);
 size_t torc__member_waiting(const struct torc__member *m);
 /* Inside the guard: nothing is in the queue or in a seat. */
 bool torc__processes_idle(const struct torc__processes *p);
+/* Inside the guard, by the warden: it takes no more calls, for the first of the reasons. */
+static inline void torc__processes_break(struct torc__processes *p, int error)
+{
+	if (!p->broken)
+		p->error = error;
+	p->broken = true;
+}
 /* Everything in the queue ends with this. */
 void torc__processes_refuse(struct torc__processes *p, int status);
 

@@ -45,6 +45,9 @@
 #define TORC__INLINE_BYTES 1024u
 #define TORC__BAYS         2u
 
+/* Of a result behind its argument in a bay: some lines, and not as many as a page has. */
+#define TORC__SKEW 2112u
+
 #define TORC__INITIALIZER_BYTES 3072u
 
 enum torc__slot_state {

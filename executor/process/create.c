@@ -180,7 +180,7 @@ static uint64_t lay_out(const struct torc__processes *p, size_t shared, struct t
 	r->doorstep = whole_pages(sizeof(*r));
 	r->links = r->doorstep + whole_pages(sizeof(struct torc__doorstep));
 	r->bays = whole_pages(sizeof(struct torc__link));
-	r->bay_bytes = whole_pages(p->message_max + 256);
+	r->bay_bytes = whole_pages(p->message_max + 256 + TORC__SKEW);
 	r->link_bytes = r->bays + TORC__BAYS * r->bay_bytes;
 	r->common = r->links + p->members_count * r->link_bytes;
 	r->common_bytes = whole_pages(shared);

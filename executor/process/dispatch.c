@@ -78,7 +78,7 @@ static struct torc__parcel parcel_of(const struct torc_future *f)
 	const struct torc_process_call *call = f->arg;
 
 	if (f->fn == torc__chunk_run)
-		return ((const struct torc__chunk *)f->arg)->message;
+		return ((const struct torc__chunk *)f->arg)->parcel;
 	return (struct torc__parcel){
 		.function = { call->private_[1], (uint32_t)call->private_[0] },
 		.bell = (uint32_t)(call->private_[0] >> 32),
@@ -97,8 +97,10 @@ static size_t copied(const struct torc__processes *p, const void *memory, size_t
 
 static size_t parcel_bytes(const struct torc__processes *p, const struct torc__parcel *m)
 {
+	size_t result = copied(p, m->result, m->result_bytes);
+
 	return copied(p, m->arg, m->arg_bytes) + copied(p, m->items, m->items_bytes) +
-	       copied(p, m->result, m->result_bytes);
+	       (result > TORC__INLINE_BYTES ? TORC__SKEW : 0) + result;
 }
 
 static uint64_t bay_at(const struct torc__processes *p, const struct torc__member *m, int bay)
@@ -141,17 +143,20 @@ static void write_slot(struct torc__processes *p, struct torc__member *m, uint32
 {
 	struct torc__seat *seat = seat_at(m, position);
 	struct torc__slot *slot = slot_at(m, position);
-	const struct torc__parcel *message = &seat->message;
+	const struct torc__parcel *parcel = &seat->parcel;
 	uint64_t at = seat->bay < 0 ? (uint64_t)((const char *)slot->data - p->memory)
 				    : bay_at(p, m, seat->bay);
 
-	slot->function = message->function;
-	slot->bell = message->bell;
-	slot->count = message->count;
-	slot->result_each = message->result_each;
-	slot->arg = put(p, message->arg, message->arg_bytes, &at);
-	slot->items = put(p, message->items, message->items_bytes, &at);
-	slot->result = place(p, message->result, message->result_bytes, &at);
+	slot->function = parcel->function;
+	slot->bell = parcel->bell;
+	slot->count = parcel->count;
+	slot->result_each = parcel->result_each;
+	slot->arg = put(p, parcel->arg, parcel->arg_bytes, &at);
+	slot->items = put(p, parcel->items, parcel->items_bytes, &at);
+	/* Not as far into a page as what is read meanwhile: a processor takes one for the other. */
+	if (parcel->result_bytes > TORC__INLINE_BYTES)
+		at += TORC__SKEW;
+	slot->result = place(p, parcel->result, parcel->result_bytes, &at);
 	seat->result_at = slot->result.at;
 }
 
@@ -263,12 +268,12 @@ static void publish(struct torc__member *m, uint32_t position, struct torc__roun
 }
 
 static void seat(struct torc__processes *p, struct torc__member *m, struct torc_future *f,
-		 const struct torc__parcel *message, size_t bytes, struct torc__round *round)
+		 const struct torc__parcel *parcel, size_t bytes, struct torc__round *round)
 {
 	uint32_t position = m->tail++;
 	struct torc__seat *s = seat_at(m, position);
 
-	*s = (struct torc__seat){ .future = f, .message = *message, .bay = -1 };
+	*s = (struct torc__seat){ .future = f, .parcel = *parcel, .bay = -1 };
 	m->taken++;
 	m->busy++;
 	m->given++;
@@ -293,7 +298,7 @@ static void fill(struct torc__processes *p, struct torc__round *round)
 {
 	while (!p->broken && !p->cancelling && p->ready && !queue_empty(p) && pick(p, false)) {
 		struct torc_future *f;
-		struct torc__parcel message;
+		struct torc__parcel parcel;
 		struct torc__member *m;
 		size_t bytes;
 
@@ -306,14 +311,14 @@ static void fill(struct torc__processes *p, struct torc__round *round)
 			add_outcome(round, f, 0)->end = TORC__END_PUT;
 			continue;
 		}
-		message = parcel_of(f);
-		bytes = parcel_bytes(p, &message);
+		parcel = parcel_of(f);
+		bytes = parcel_bytes(p, &parcel);
 		m = pick(p, bytes > TORC__INLINE_BYTES);
 		if (!m) {
 			queue_again(p, f);
 			return;
 		}
-		seat(p, m, f, &message, bytes, round);
+		seat(p, m, f, &parcel, bytes, round);
 	}
 }
 
@@ -322,7 +327,7 @@ static void fill(struct torc__processes *p, struct torc__round *round)
 /* How many bytes of result there are, if that can be. */
 static size_t believe(const struct torc__seat *s, uint64_t made, int *status)
 {
-	const struct torc__parcel *m = &s->message;
+	const struct torc__parcel *m = &s->parcel;
 
 	if (made > (m->count ? m->count : m->result_bytes)) {
 		*status = -EPIPE;
@@ -348,10 +353,10 @@ static void take_done(struct torc__processes *p, struct torc__member *m, struct 
 	m->busy--;
 	learn(m, slot->took_ns);
 	o = add_outcome(round, s->future, slot->status);
-	o->message = s->message;
+	o->parcel = s->parcel;
 	o->made = believe(s, __atomic_load_n(&slot->made, __ATOMIC_RELAXED), &o->status);
-	if (o->made && s->bay < 0 && p->memory + s->result_at != s->message.result)
-		memcpy(s->message.result, p->memory + s->result_at, o->made);
+	if (o->made && s->bay < 0 && p->memory + s->result_at != s->parcel.result)
+		memcpy(s->parcel.result, p->memory + s->result_at, o->made);
 	if (s->bay < 0) {
 		free_seat(p, m, position);
 		return;
@@ -539,14 +544,14 @@ static void deliver(struct torc__outcome *o)
 		call->result_bytes = o->status < 0 ? 0 : o->made;
 		call->wait_status = o->wait_status;
 	}
-	torc__future_complete(f, o->status, o->message.result);
+	torc__future_complete(f, o->status, o->parcel.result);
 }
 
 static void copy_in(struct torc__processes *p, struct torc__round *round)
 {
 	struct torc__member *m = round->fill;
 	const struct torc__seat *s = seat_at(m, round->fill_position);
-	bool filled = hold_bay(p, m, s->bay, parcel_bytes(p, &s->message));
+	bool filled = hold_bay(p, m, s->bay, parcel_bytes(p, &s->parcel));
 	struct torc_future *f;
 	int status;
 
@@ -565,8 +570,8 @@ static void copy_out(struct torc__processes *p, struct torc__outcome *o, struct 
 {
 	struct torc__seat *s = seat_at(o->member, o->position);
 
-	if (o->made && p->memory + s->result_at != o->message.result)
-		memcpy(o->message.result, p->memory + s->result_at, o->made);
+	if (o->made && p->memory + s->result_at != o->parcel.result)
+		memcpy(o->parcel.result, p->memory + s->result_at, o->made);
 	shrink_bay(p, o->member, s->bay);
 	torc__guard_lock(NULL, &p->guard);
 	free_seat(p, o->member, o->position);
@@ -762,7 +767,8 @@ static void fail_running(struct torc__processes *p, struct torc__seat *s, uint32
 	p->calls++;
 	if (state != TORC__SLOT_CONDEMNED) {
 		p->crashes++;
-		p->broken |= p->break_on_crash;
+		if (p->break_on_crash)
+			torc__processes_break(p, -EPIPE);
 	}
 }
 

@@ -1,5 +1,5 @@
 /*
- * executor/process/map.c - torc_map by workers: a chunk of the items is a message of its own kind, whose function is called for
+ * executor/process/map.c - torc_map by workers: a chunk of the items is a parcel of its own kind, whose function is called for
  * each item there. So many are on their way at a time that no worker waits; they are waited for in the order of the items.
  */
 #include <torc/executor/map.h>
@@ -60,14 +60,14 @@ static int begin_chunk(struct window *w)
 	size_t left = map->count - w->begun, count = left < w->chunk ? left : w->chunk;
 	int r;
 
-	c->message = w->common;
-	c->message.bell = torc__processes_bell();
-	c->message.count = count;
-	c->message.items_bytes = count * map->item_bytes;
-	c->message.items =
+	c->parcel = w->common;
+	c->parcel.bell = torc__processes_bell();
+	c->parcel.count = count;
+	c->parcel.items_bytes = count * map->item_bytes;
+	c->parcel.items =
 		map->item_bytes ? (const char *)map->items + w->begun * map->item_bytes : NULL;
-	c->message.result_bytes = count * map->result_bytes;
-	c->message.result =
+	c->parcel.result_bytes = count * map->result_bytes;
+	c->parcel.result =
 		map->result_bytes ? (char *)map->results + w->begun * map->result_bytes : NULL;
 	r = torc_submit(&w->p->executor, torc__chunk_run, c, &c->future);
 	if (r < 0)

@@ -144,7 +144,9 @@ static int spawn(struct torc__processes *p)
 	p->server_fd = (int)syscall(SYS_pidfd_open, p->server, 0);
 	if (p->server_fd >= 0)
 		return 0;
-	r = errno == ESRCH ? -EPIPE : -errno; /* it has died, and somebody has waited for it */
+	if (errno == ESRCH) /* it has died, and somebody has waited for it: the number may be another's */
+		return -EPIPE;
+	r = -errno;
 	kill(p->server, SIGKILL);
 	waitpid(p->server, NULL, 0);
 	return r;
@@ -229,19 +231,12 @@ static void start(struct torc__processes *p, struct torc__member *m)
 	__atomic_store_n(&m->berth->start, m->berth->start + 1, __ATOMIC_RELEASE);
 }
 
-static void break_pool(struct torc__processes *p, int error)
-{
-	if (!p->broken)
-		p->error = error;
-	p->broken = true;
-}
-
 static void hear_ready(struct torc__processes *p, struct torc__member *m)
 {
 	int32_t ready = __atomic_load_n(&m->link->ready, __ATOMIC_ACQUIRE);
 
 	if (m->state == TORC__MEMBER_STARTING && ready < 0)
-		break_pool(p, ready);
+		torc__processes_break(p, ready);
 	if (ready != 1 || m->state != TORC__MEMBER_STARTING ||
 	    __atomic_load_n(&m->berth->started, __ATOMIC_ACQUIRE) != m->berth->start)
 		return; /* the fork server may be slower than the worker: its number is not known yet */
@@ -258,14 +253,14 @@ static bool hear_death(struct torc__processes *p, struct torc__member *m, struct
 	if (wait_status < 0) {
 		p->retry_ns = torc__later(torc_now_ns(), RETRY_NS);
 		if (++p->unforked > UNFORKED_MOST && !p->ready)
-			break_pool(p, wait_status);
+			torc__processes_break(p, wait_status);
 	} else if (m->state == TORC__MEMBER_STARTING &&
 		   ++p->stillborn > STILLBORN_MOST + p->members_count) {
-		break_pool(p, -EPIPE);
+		torc__processes_break(p, -EPIPE);
 	}
 	/* What was told to end may do so. */
 	if (m->state != TORC__MEMBER_LEAVING && p->break_on_crash)
-		break_pool(p, -EPIPE);
+		torc__processes_break(p, -EPIPE);
 	torc__member_bury(p, m, wait_status < 0 ? 0 : wait_status, round);
 	/* It may have died before it could wake who sleeps (core/internal/bell.h). */
 	return wait_status > 0;
@@ -380,7 +375,7 @@ static void end_worker(pid_t pid)
 static void bury_all(struct torc__processes *p)
 {
 	torc__guard_lock(NULL, &p->guard);
-	break_pool(p, -EPIPE);
+	torc__processes_break(p, -EPIPE);
 	torc__guard_unlock(&p->guard);
 	for (unsigned i = 0; i < p->members_count; i++) {
 		struct torc__member *m = &p->members[i];

@@ -14,14 +14,13 @@ What differs from torc, and cannot be made equal:
 Sizes are smaller than in the other languages, and a row is repeated less where it would take seconds.
 """
 
-import json
 import statistics
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 
-REPEATS = 7
-REPEATS_S = 1  # no repeat begins after so many seconds
+from measure import check, median_s, repeated, report
+
 WORKERS = 2
 TRIPS = 5000
 BATCH = 1000
@@ -30,36 +29,6 @@ ITEMS = 100000
 CHUNK = 1000
 SLEEPS = 10000
 SLEEPERS = 512
-
-
-def report(bench, metric, value, unit):
-    row = {"bench": bench, "metric": metric, "value": float(f"{value:.6g}"), "unit": unit}
-    print(json.dumps(row, separators=(",", ":")), flush=True)
-
-
-def repeated(measure):
-    """Measures once to warm up, then REPEATS times, as torc-bench does."""
-    start = time.monotonic()
-    measure()
-    results = [measure()]
-    while len(results) < REPEATS and time.monotonic() - start < REPEATS_S:
-        results.append(measure())
-    return results
-
-
-def seconds(work):
-    start = time.perf_counter()
-    work()
-    return time.perf_counter() - start
-
-
-def median_s(work):
-    return statistics.median(repeated(lambda: seconds(work)))
-
-
-def check(right, what):
-    if not right:
-        sys.exit(f"wrong result: {what}")
 
 
 def number(i):

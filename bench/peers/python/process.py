@@ -18,7 +18,6 @@ What differs from torc, and cannot be made equal:
 A row is repeated less where it would take seconds.
 """
 
-import json
 import multiprocessing
 import os
 import signal
@@ -28,8 +27,9 @@ import time
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 
-REPEATS = 7
-REPEATS_S = 1  # no repeat begins after so many seconds
+import measure
+from measure import check, median_s, seconds
+
 WORKERS = 2
 SMALL = 64
 LARGE = 1 << 20
@@ -48,33 +48,7 @@ barrier = None  # both workers find it where it was when they were forked
 
 
 def report(metric, value, unit):
-    row = {"bench": "process", "metric": metric, "value": float(f"{value:.6g}"), "unit": unit}
-    print(json.dumps(row, separators=(",", ":")), flush=True)
-
-
-def repeated(measure):
-    """Measures once to warm up, then REPEATS times, as torc-bench does."""
-    start = time.monotonic()
-    measure()
-    results = [measure()]
-    while len(results) < REPEATS and time.monotonic() - start < REPEATS_S:
-        results.append(measure())
-    return results
-
-
-def seconds(work):
-    start = time.perf_counter()
-    work()
-    return time.perf_counter() - start
-
-
-def median_s(work):
-    return statistics.median(repeated(lambda: seconds(work)))
-
-
-def check(right, what):
-    if not right:
-        sys.exit(f"wrong result: {what}")
+    measure.report("process", metric, value, unit)
 
 
 def echo(data):
