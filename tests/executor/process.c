@@ -18,11 +18,17 @@
 #include <torc/executor/process.h>
 #include <torc/executor/wait.h>
 
+#include "executor/internal/region.h"
+
 TestSuite(process, .timeout = 20);
+
+#define EARLY_WORD "TORC_TEST_EARLY_WORD"
 
 /* Workers are this program, and main is Criterion's. */
 __attribute__((constructor)) static void begin(void)
 {
+	if (getenv(EARLY_WORD))
+		fputs(getenv(EARLY_WORD), stdout);
 	torc_process_begin();
 }
 
@@ -2615,9 +2621,10 @@ static int await_in_ended_scope(void *arg)
 	struct cancelling c;
 	struct torc_group g;
 	struct torc_scope s;
+	struct torc_process_call late = { .fn = tell_pid }, too_late = late;
 
 	(void)arg;
-	hold_with(&c.h, pool, hold_worker);
+	hold_one(&c.h, pool);
 	c.scope = &s;
 	torc_group_enter(&g);
 	torc_scope_enter(&s, TORC_NEVER);
@@ -2625,11 +2632,9 @@ static int await_in_ended_scope(void *arg)
 	check_eq(torc_await(c.h.f, NULL), -ECANCELED);
 	check_eq(torc_future_state(c.h.f), TORC_RUNNING); /* nothing is done to it */
 	/* also here there is no waiting for a submit, nor is it refused */
-	check_eq(torc_submit(pool, torc_process_call_run,
-			     &(struct torc_process_call){ .fn = tell_pid }, NULL),
-		 0);
+	check_eq(torc_submit(pool, torc_process_call_run, &late, NULL), 0);
 	check_eq(torc_executor_shutdown(pool, 0), -ECANCELED);
-	check_eq(torc_submit(pool, torc_process_call_run, &c.h.call, NULL), -ESHUTDOWN);
+	check_eq(torc_submit(pool, torc_process_call_run, &too_late, NULL), -ESHUTDOWN);
 	torc_scope_leave(&s);
 	check_eq(torc_group_wait(&g), 0);
 	torc_scope_enter(&s, TORC_MS(2));
@@ -2992,6 +2997,7 @@ BOTH(has_futures_like_any_other)
 	check_eq(torc_completion_next(&c, &f), 0);
 	torc_completion_done(&c);
 	check_eq(torc_await_all(fs, 6, NULL), -EIO);
+	torc_future_put(fs[3]);
 	fs[3] = fs[4];
 	check_eq(torc_await_all(fs, 5, NULL), 0);
 	for (int i = 0; i < 5; i++)
@@ -3344,15 +3350,15 @@ IN_A_FIBER(shares_memory_that_outlives_workers)
 	torc_executor_destroy(pool);
 }
 
+/* Without taking that much from the machine. */
 IN_A_THREAD(shares_a_gigabyte_by_default)
 {
 	struct torc_executor *pool = processes_with(PROCESSES(.workers = 1));
-	char *all = torc_process_alloc(pool, 1024 * MiB);
+	char *some = torc_process_alloc(pool, MiB);
 
-	check(all);
-	all[0] = all[1024 * MiB - 1] = 1;
-	check(!torc_process_alloc(pool, 1));
-	torc_process_free(pool, all);
+	check(some);
+	check(!torc_process_alloc(pool, 1023 * MiB + 1));
+	torc_process_free(pool, some);
 	check(!torc_process_alloc(pool, 1024 * MiB + 1));
 	torc_executor_destroy(pool);
 }
@@ -4302,4 +4308,679 @@ Test(process, maps_for_threads_and_loops_at_once)
 	join_thread(thread);
 	torc_executor_destroy(pool);
 	check(!has_children());
+}
+
+/* --- what workers do to what they share --- */
+
+/* That place of a file, as this process has it. */
+static void *mapped(const char *file, uint64_t place)
+{
+	FILE *maps = fopen("/proc/self/maps", "re");
+	char line[512];
+	void *found = NULL;
+
+	check(maps);
+	while (!found && fgets(line, sizeof(line), maps)) {
+		unsigned long from, to, at;
+
+		if (strstr(line, file) && sscanf(line, "%lx-%lx %*s %lx", &from, &to, &at) == 3 &&
+		    place >= at && place - at < to - from)
+			found = (char *)from + (place - at);
+	}
+	fclose(maps);
+	check(found);
+	return found;
+}
+
+static void *mapped_of_pool(uint64_t place)
+{
+	return mapped("torc-processes", place);
+}
+
+static void *mapped_bells(void)
+{
+	return mapped("torc-bells", 0);
+}
+
+static const struct torc__region *mapped_region(void)
+{
+	return mapped_of_pool(0);
+}
+
+static bool change_if_asleep(struct torc__bell *bell, uint32_t word)
+{
+	uint32_t sleeps = TORC__BELL_ASLEEP;
+
+	return __atomic_compare_exchange_n(&bell->word, &sleeps, word, false, __ATOMIC_SEQ_CST,
+					   __ATOMIC_SEQ_CST);
+}
+
+/* A thread of the program: not only over a page fault. */
+static void until_asleep(pid_t tid)
+{
+	for (int seen = 0; seen < 20; seen++) {
+		if (!asleep(tid))
+			seen = 0;
+		rest();
+	}
+}
+
+/* Of the only pool that there is. */
+static pid_t find_warden(void)
+{
+	DIR *dir = opendir("/proc/self/task");
+	struct dirent *entry;
+	pid_t found = 0;
+
+	check(dir);
+	while (!found && (entry = readdir(dir))) {
+		char path[300], name[32] = "";
+		FILE *file;
+
+		snprintf(path, sizeof(path), "/proc/self/task/%s/comm", entry->d_name);
+		file = fopen(path, "re");
+		if (!file)
+			continue; /* ".", or it has just ended */
+		if (fgets(name, sizeof(name), file) && !strcmp(name, "torc-warden\n"))
+			found = (pid_t)atoi(entry->d_name);
+		fclose(file);
+	}
+	closedir(dir);
+	check(found);
+	return found;
+}
+
+static void wait_until_opened_up(struct held *h)
+{
+	h->pid = getpid();
+	h->begun++;
+	while (!h->open)
+		sched_yield();
+}
+
+/* Between the two steps of ringing: the second would be to wake who sleeps. */
+static int die_while_it_rings_the_pool(struct torc_process_call *call)
+{
+	struct torc__doorstep *doorstep = mapped_of_pool(mapped_region()->doorstep);
+
+	wait_until_opened_up((struct held *)call->arg);
+	while (!change_if_asleep(&doorstep->bell, TORC__BELL_RUNG | TORC__BELL_ASLEEP))
+		sched_yield();
+	kill(getpid(), SIGKILL);
+	return 0;
+}
+
+BOTH(outlives_a_worker_that_dies_while_it_rings_the_pool)
+{
+	struct torc_executor *pool = processes_with(PROCESSES(.workers = 1));
+	struct holding h;
+
+	hold_with(&h, pool, die_while_it_rings_the_pool);
+	UNTIL(h.held->begun);
+	until_asleep(find_warden());
+	let_go(&h);
+	check_eq(torc_await(h.f, NULL), -EPIPE);
+	check_death(KILLED, h.call.wait_status);
+	holding_ends(&h, -EPIPE);
+	check_works(pool);
+	torc_executor_destroy(pool);
+}
+
+/* The same, with whoever waits for a call. None does where a loop cannot wait for a futex. */
+static int die_while_it_rings_a_caller(struct torc_process_call *call)
+{
+	struct torc__bell *bells = mapped_bells();
+
+	wait_until_opened_up((struct held *)call->arg);
+	for (unsigned i = 0; i < TORC__BELLS; i++)
+		(void)change_if_asleep(&bells[i], TORC__BELL_RUNG | TORC__BELL_ASLEEP);
+	kill(getpid(), SIGKILL);
+	return 0;
+}
+
+struct ringing {
+	struct torc_executor *pool;
+	struct holding awaited, dying, others[2];
+};
+
+/* When the call ends that is waited for, nobody else sees it: its worker has another one, and the warden sleeps. */
+static void ring_halfway(void *arg)
+{
+	struct ringing *r = arg;
+
+	let_go(&r->dying);
+	UNTIL(stats_of(r->pool).crashes == 1);
+	UNTIL(r->others[0].held->begun || r->others[1].held->begun); /* by its successor */
+	until_asleep(find_warden());
+	let_go(&r->awaited);
+}
+
+BOTH(wakes_who_waits_for_a_call_when_another_worker_dies_while_it_rings)
+{
+	struct ringing r = { .pool = processes_with(PROCESSES(.workers = 2)) };
+	struct later l;
+
+	all_are_there(r.pool);
+	check_works(r.pool); /* calls are short here: a worker is given some ahead */
+	hold_one(&r.awaited, r.pool);
+	hold_with(&r.dying, r.pool, die_while_it_rings_a_caller);
+	UNTIL(r.dying.held->begun);
+	for (int i = 0; i < 2; i++)
+		hold_with(&r.others[i], r.pool, hold_worker);
+	later(&l, ring_halfway, &r);
+	check_eq(torc_await(r.awaited.f, NULL), ANSWER);
+	later_is_over(&l);
+	for (int i = 0; i < 2; i++)
+		let_go(&r.others[i]);
+	for (int i = 0; i < 2; i++)
+		holding_ends(&r.others[i], ANSWER);
+	holding_ends(&r.dying, -EPIPE);
+	holding_ends(&r.awaited, ANSWER);
+	torc_executor_destroy(r.pool);
+}
+
+/* A word that no bell has, and a wake-up for nothing. */
+static int spoil_bells(struct torc_process_call *call)
+{
+	struct held *h = (struct held *)call->arg;
+	struct torc__bell *bells = mapped_bells();
+
+	wait_until_opened_up(h);
+	for (unsigned i = 0; i < TORC__BELLS; i++)
+		if (change_if_asleep(&bells[i], 8))
+			syscall(SYS_futex, &bells[i].word, FUTEX_WAKE, 1, NULL, NULL, 0);
+	h->begun++;
+	while (h->open < 2)
+		sched_yield();
+	return ANSWER;
+}
+
+static uint64_t cpu_ns_of(clockid_t clock)
+{
+	struct timespec t;
+
+	check_eq(clock_gettime(clock, &t), 0);
+	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+struct spoiling {
+	struct holding h;
+	clockid_t clock; /* of who waits */
+};
+
+/* A thread that cannot sleep looks as if it did, but uses a core. */
+static void spoil_and_go_on(void *arg)
+{
+	struct spoiling *s = arg;
+	uint64_t used_ns = 0;
+
+	s->h.held->open = 1;
+	UNTIL(s->h.held->begun == 2);
+	for (int same = 0; same < 1000; same++) {
+		uint64_t now_ns = cpu_ns_of(s->clock);
+
+		if (now_ns != used_ns)
+			same = 0;
+		used_ns = now_ns;
+		rest();
+	}
+	s->h.held->open = 2;
+}
+
+BOTH(lets_who_waits_sleep_again_when_a_worker_has_spoiled_the_bells)
+{
+	struct torc_executor *pool = processes_with(PROCESSES(.workers = 1));
+	struct spoiling s;
+	struct later l;
+
+	check_eq(pthread_getcpuclockid(pthread_self(), &s.clock), 0);
+	hold_with(&s.h, pool, spoil_bells);
+	UNTIL(s.h.held->begun);
+	later(&l, spoil_and_go_on, &s);
+	check_eq(torc_await(s.h.f, NULL), ANSWER);
+	later_is_over(&l);
+	holding_ends(&s.h, ANSWER);
+	check_works(pool);
+	check_eq(stats_of(pool).started, 1);
+	torc_executor_destroy(pool);
+}
+
+static int spoil_ready(struct torc_process_call *call)
+{
+	const struct torc__region *region = mapped_region();
+	struct torc__link *link = mapped_of_pool(region->links + (uint64_t)torc_process_worker() *
+									 region->link_bytes);
+
+	link->ready = *(const int *)call->arg;
+	return getpid();
+}
+
+/* The warden looks at all workers when one of them dies. */
+IN_A_THREAD(does_not_mind_what_a_worker_says_of_its_beginning_later_on)
+{
+	static const int words[] = { -1, -EPIPE, INT32_MIN, 0, 2 };
+	struct torc_executor *pool = processes_with(PROCESSES(.workers = 2));
+
+	for (size_t i = 0; i < COUNT(words); i++) {
+		struct torc_process_stats stats;
+		uint64_t started;
+		int pids[2], spoiler;
+
+		all_are_there(pool);
+		started = stats_of(pool).started;
+		spoiler = run_fn(pool, spoil_ready, &words[i], sizeof(words[i]));
+		check_eq(torc_process_pids(pool, pids, 2), 2);
+		check(spoiler == pids[0] || spoiler == pids[1]);
+		check_eq(kill(spoiler == pids[0] ? pids[1] : pids[0], SIGKILL), 0);
+		UNTIL((stats = stats_of(pool)).error ||
+		      (stats.started > started && stats.workers == 2));
+		check_eq(stats.error, 0);
+		check_works(pool);
+	}
+	torc_executor_destroy(pool);
+}
+
+/* The loop does not turn, so nobody there takes results: the warden is told. Nor does the worker spin. */
+IN_A_FIBER(goes_on_while_nobody_takes_what_fills_all_the_places_of_a_worker)
+{
+	enum { MANY = 64, ROUNDS = 5 };
+	struct torc_executor *pool = processes_with(PROCESSES(.workers = 1));
+	atomic_int *count = torc_process_alloc(pool, sizeof(*count));
+	static struct torc_process_call calls[MANY];
+	struct torc_future *fs[MANY];
+	pid_t worker = one_worker(pool);
+	clockid_t clock;
+	uint64_t cpu_ns;
+
+	check(count);
+	check_eq(clock_getcpuclockid(worker, &clock), 0);
+	check_works(pool); /* calls are short here: it is given many at a time */
+	cpu_ns = cpu_ns_of(clock);
+	for (int round = 0; round < ROUNDS; round++) {
+		*count = 0;
+		for (int i = 0; i < MANY; i++) {
+			calls[i] = (struct torc_process_call){ .fn = count_in_shared,
+							       .arg = count,
+							       .arg_bytes = sizeof(*count) };
+			fs[i] = start(pool, &calls[i]);
+		}
+		while (*count < MANY || state_of(worker, NULL) != 'S')
+			sched_yield();
+		for (int i = 0; i < MANY; i++)
+			check_eq(finish(fs[i]), 0);
+	}
+	check_lt(cpu_ns_of(clock) - cpu_ns, TORC_MS(100));
+	check_eq(stats_of(pool).started, 1);
+	torc_process_free(pool, count);
+	torc_executor_destroy(pool);
+}
+
+/* --- programs that change, and programs that fork --- */
+
+#define NOBODY 65534
+
+static void become_nobody(void)
+{
+	check_eq(setresgid(NOBODY, NOBODY, NOBODY), 0);
+	check_eq(setresuid(NOBODY, NOBODY, NOBODY), 0);
+}
+
+static void check_succeeded(const struct died *d)
+{
+	if (d->signal || d->status)
+		fprintf(stderr, "signal %d, exit %d: %s\n", d->signal, d->status, d->text);
+	check_eq(d->signal, 0);
+	check_eq(d->status, 0);
+}
+
+static int give_up_privileges(void *arg)
+{
+	static const enum death how = FAULTED;
+	struct torc_executor *pool =
+		processes_with(PROCESSES(.workers = 2, .kill_on_cancel = true));
+	struct holding h;
+
+	(void)arg;
+	check_works(pool);
+	become_nobody();
+	check_eq(run_fn(pool, die, &how, sizeof(how)), -EPIPE);
+	hold_with(&h, pool, hold_worker_by_force);
+	UNTIL(h.held->begun);
+	check_eq(kill(h.held->pid, SIGKILL), -1); /* it is not its own any more */
+	check(torc_future_cancel(h.f));
+	holding_ends(&h, -ECANCELED);
+	check_works(pool);
+	UNTIL(stats_of(pool).workers == 2);
+	check_eq(stats_of(pool).started, 4);
+	torc_executor_destroy(pool);
+	check(!has_children());
+	return 0;
+}
+
+Test(process, goes_on_when_the_program_gives_up_privileges)
+{
+	struct died d;
+
+	if (geteuid())
+		cr_skip_test("only root has privileges to give up");
+	d = in_child(give_up_privileges, NULL);
+	check_succeeded(&d);
+}
+
+static int give_up_privileges_and_die(void *arg)
+{
+	struct torc_executor *pool = processes_with(PROCESSES(.workers = 2));
+	struct holding h;
+
+	(void)arg;
+	hold_with(&h, pool, hold_worker_by_force);
+	UNTIL(h.held->begun);
+	all_are_there(pool);
+	become_nobody();
+	kill(getpid(), SIGKILL);
+	return 0;
+}
+
+/* All of them have the standard error of the program: in_child is over when nobody has it any more. */
+Test(process, ends_with_a_program_that_has_given_up_privileges)
+{
+	struct died d;
+
+	if (geteuid())
+		cr_skip_test("only root has privileges to give up");
+	d = in_child(give_up_privileges_and_die, NULL);
+	check_eq(d.signal, SIGKILL);
+}
+
+static int initialize_as_nobody(struct torc_process_call *call)
+{
+	(void)call;
+	become_nobody();
+	return 0;
+}
+
+static int tell_user(struct torc_process_call *call)
+{
+	(void)call;
+	return (int)geteuid();
+}
+
+/* By a child of the program, which is stopped meanwhile: it cannot see to its workers. Returns whether they have ended. */
+static bool kill_while_stopped(pid_t program, pid_t server, pid_t worker)
+{
+	uint64_t until = torc_now_ns() + TORC_SECONDS(10);
+	bool ended;
+
+	check_eq(kill(program, SIGSTOP), 0);
+	while (state_of(program, NULL) != 'T' && torc_now_ns() < until)
+		sched_yield();
+	check_eq(kill(server, SIGKILL), 0);
+	while (!(ended = gone(worker)) && torc_now_ns() < until)
+		sched_yield();
+	check_eq(kill(program, SIGCONT), 0);
+	return ended;
+}
+
+static int lose_server_of_nobodies(void *arg)
+{
+	struct torc_executor *pool =
+		processes_with(PROCESSES(.workers = 1, .initializer = &(struct torc_process_call){
+							       .fn = initialize_as_nobody }));
+	struct holding h;
+	pid_t worker, server, killer;
+	int status;
+
+	(void)arg;
+	check_eq(run_fn(pool, tell_user, NULL, 0), NOBODY);
+	hold_with(&h, pool, hold_worker_by_force);
+	UNTIL(h.held->begun);
+	worker = h.held->pid; /* a child does not have what is shared */
+	server = fork_server_of(worker);
+	killer = fork();
+	if (!killer)
+		_exit(!kill_while_stopped(getppid(), server, worker));
+	check_eq(waitpid(killer, &status, 0), killer);
+	check_eq(status, 0);
+	holding_ends(&h, -EPIPE);
+	check_broken(pool);
+	torc_executor_destroy(pool);
+	check(!has_children());
+	return 0;
+}
+
+Test(process, is_broken_without_its_fork_server_also_if_an_initializer_changes_the_user)
+{
+	struct died d;
+
+	if (geteuid())
+		cr_skip_test("only root may become somebody else");
+	d = in_child(lose_server_of_nobodies, NULL);
+	check_succeeded(&d);
+}
+
+/* Which file it is. */
+static unsigned long inode_of_bells(void)
+{
+	FILE *maps = fopen("/proc/self/maps", "re");
+	char line[512];
+	unsigned long inode = 0;
+
+	check(maps);
+	while (!inode && fgets(line, sizeof(line), maps))
+		if (strstr(line, "torc-bells"))
+			check_eq(sscanf(line, "%*s %*s %*s %*s %lu", &inode), 1);
+	fclose(maps);
+	return inode;
+}
+
+/* It has nothing of what its parent has. Its own pool is a small one, which does not come to be where the other one was. */
+static int use_other_pools(void *arg)
+{
+	struct torc_executor *threads = pool_with(POOL(.workers = 2)), *processes;
+
+	expect(submit(threads, give, ARG(7)), 0, ARG(7));
+	processes =
+		processes_with(PROCESSES(.workers = 2, .message_max = 65536, .shared_max = 65536));
+	check_works(processes);
+	check(inode_of_bells() != *(const unsigned long *)arg);
+	map_squares(processes, MOST, 0, 0);
+	expect(submit(threads, give, ARG(8)), 0, ARG(8));
+	check_eq(torc_run(NULL, destroy_in_fiber, processes), 0);
+	expect(submit(threads, give, ARG(9)), 0, ARG(9));
+	torc_executor_destroy(threads);
+	check(!has_children());
+	return 0;
+}
+
+IN_A_THREAD(leaves_alone_a_child_that_the_program_forks)
+{
+	struct torc_executor *pool = processes_with(PROCESSES(.workers = 2));
+	unsigned long bells = inode_of_bells();
+	struct holding h;
+	struct died d;
+
+	check(bells);
+	check_works(pool);
+	hold_one(&h, pool);
+	for (int i = 0; i < 2; i++) {
+		d = in_child(use_other_pools, &bells);
+		check_succeeded(&d);
+	}
+	check_eq(torc_future_state(h.f), TORC_RUNNING);
+	check_works(pool);
+	let_go(&h);
+	holding_ends(&h, ANSWER);
+	check_eq(stats_of(pool).started, 2);
+	torc_executor_destroy(pool);
+}
+
+/* What was written before it begins, and not flushed, is not each worker's. */
+IN_A_THREAD(writes_once_what_was_written_before_it_begins)
+{
+	char path[] = "/tmp/torc-process-XXXXXX", text[64] = "";
+	int fd = mkostemp(path, O_CLOEXEC | O_APPEND), saved = fcntl(1, F_DUPFD_CLOEXEC, 3);
+	struct torc_executor *pool;
+
+	check(fd >= 0 && saved >= 0);
+	fflush(stdout);
+	check_eq(dup2(fd, 1), 1);
+	setenv(EARLY_WORD, "word", 1);
+	pool = processes_with(PROCESSES(.workers = 3));
+	unsetenv(EARLY_WORD);
+	check_eq(dup2(saved, 1), 1);
+	all_are_there(pool);
+	torc_executor_destroy(pool);
+	check_eq(pread(fd, text, sizeof(text) - 1, 0), 4); /* the fork server's */
+	check_eq(strcmp(text, "word"), 0);
+	close(fd);
+	close(saved);
+	unlink(path);
+}
+
+/* --- two things at once --- */
+
+/* The fork server looks after both: SIGKILL counts. */
+BOTH(kills_whom_it_was_asked_to_kill_before_it_was_asked_to_terminate_all)
+{
+	for (int all = 0; all < 2; all++) {
+		struct torc_executor *pool =
+			processes_with(PROCESSES(.workers = 1, .kill_on_cancel = true));
+		struct holding h;
+		pid_t server;
+
+		hold_with(&h, pool, hold_worker_by_force);
+		UNTIL(h.held->begun);
+		server = fork_server_of(h.held->pid);
+		check_eq(kill(server, SIGSTOP), 0);
+		UNTIL(state_of(server, NULL) == 'T');
+		if (all)
+			check_eq(torc_process_kill_workers(pool), 0);
+		else
+			check(torc_future_cancel(h.f));
+		check_eq(torc_process_terminate_workers(pool), 0);
+		check_eq(kill(server, SIGCONT), 0);
+		check_eq(torc_await(h.f, NULL), all ? -EPIPE : -ECANCELED);
+		check_death(KILLED, h.call.wait_status);
+		holding_ends(&h, all ? -EPIPE : -ECANCELED);
+		torc_executor_destroy(pool);
+	}
+}
+
+/* That it was to be killed is not remembered for who comes after it. */
+IN_A_FIBER(terminates_the_successor_of_a_worker_that_was_killed)
+{
+	struct torc_executor *pool =
+		processes_with(PROCESSES(.workers = 1, .kill_on_cancel = true));
+	struct holding h;
+
+	hold_with(&h, pool, hold_worker_by_force);
+	UNTIL(h.held->begun);
+	check(torc_future_cancel(h.f));
+	holding_ends(&h, -ECANCELED);
+	hold_with(&h, pool, hold_until_terminated);
+	UNTIL(h.held->begun);
+	check_eq(torc_process_terminate_workers(pool), 0);
+	holding_ends(&h, ANSWER);
+	torc_executor_destroy(pool);
+}
+
+/* An argument that cannot be read before that is allowed: so long whoever copies it is in the midst of that. */
+static struct {
+	void *page;
+	atomic_int reached, allowed;
+} slow;
+
+static void allow_reading(int sig, siginfo_t *info, void *context)
+{
+	(void)context;
+	if (info->si_addr < slow.page || (char *)info->si_addr >= (char *)slow.page + PAGE) {
+		signal(sig, SIG_DFL);
+		return;
+	}
+	slow.reached = 1;
+	while (!slow.allowed)
+		sched_yield();
+	mprotect(slow.page, PAGE, PROT_READ);
+}
+
+struct slow_call {
+	struct torc_executor *pool;
+	struct torc_process_call call;
+	struct torc_future *f;
+};
+
+static void *submit_slowly(void *arg)
+{
+	struct slow_call *s = arg;
+
+	s->f = start(s->pool, &s->call);
+	return NULL;
+}
+
+/* Its result is shared memory. */
+static int count_result(struct torc_process_call *call)
+{
+	atomic_fetch_add((atomic_int *)call->result, 1);
+	return 0;
+}
+
+enum meanwhile { CLOSED, CLOSED_AND_KILLED, CLOSED_AND_DEAD, ONLY_DEAD };
+
+static void do_meanwhile(struct torc_executor *pool, enum meanwhile what)
+{
+	switch (what) {
+	case CLOSED:
+		check_eq(torc_executor_shutdown(pool, TORC_CANCEL_PENDING | TORC_NO_WAIT), 0);
+		break;
+	case CLOSED_AND_KILLED:
+	case CLOSED_AND_DEAD: check_eq(torc_process_kill_workers(pool), 0); break;
+	case ONLY_DEAD: check_eq(kill(one_worker(pool), SIGKILL), 0); break;
+	}
+	if (what >= CLOSED_AND_DEAD)
+		UNTIL(stats_of(pool).workers == 0); /* it has no place there any more */
+}
+
+static void copy_meanwhile(enum meanwhile what)
+{
+	struct slow_call s = { .pool = processes_with(PROCESSES(.workers = 1)) };
+	atomic_int *count = torc_process_alloc(s.pool, sizeof(*count));
+	bool runs = what == ONLY_DEAD;
+	pthread_t thread;
+	int r;
+
+	check(count);
+	*count = 0;
+	all_are_there(s.pool);
+	slow.reached = slow.allowed = 0;
+	slow.page = mmap(NULL, PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	check(slow.page != MAP_FAILED);
+	s.call = (struct torc_process_call){ .fn = count_result,
+					     .arg = slow.page,
+					     .arg_bytes = PAGE,
+					     .result = count,
+					     .result_bytes = sizeof(*count) };
+	thread = start_thread(submit_slowly, &s);
+	UNTIL(slow.reached);
+	do_meanwhile(s.pool, what);
+	slow.allowed = 1;
+	join_thread(thread);
+	r = torc_await(s.f, NULL);
+	check(runs ? r == 0 : r == -ECANCELED || (r == -EPIPE && what != CLOSED));
+	torc_future_put(s.f);
+	check_eq(torc_executor_shutdown(s.pool, 0), 0);
+	check_eq(*count, runs);
+	check_eq(stats_of(s.pool).started, 1 + runs);
+	torc_executor_destroy(s.pool);
+	munmap(slow.page, PAGE);
+}
+
+/* Nor does it begin afterwards. But one whose worker has died before it began goes to another one. */
+IN_A_THREAD(cancels_a_call_whose_argument_is_just_being_copied)
+{
+	struct sigaction action = { .sa_sigaction = allow_reading, .sa_flags = SA_SIGINFO }, before;
+
+	check_eq(sigaction(SIGSEGV, &action, &before), 0);
+	for (enum meanwhile what = CLOSED; what <= ONLY_DEAD; what++)
+		copy_meanwhile(what);
+	check_eq(sigaction(SIGSEGV, &before, NULL), 0);
 }
