@@ -144,7 +144,8 @@ static int spawn(struct torc__processes *p)
 	p->server_fd = (int)syscall(SYS_pidfd_open, p->server, 0);
 	if (p->server_fd >= 0)
 		return 0;
-	if (errno == ESRCH) /* it has died, and somebody has waited for it: the number may be another's */
+	if (errno ==
+	    ESRCH) /* it has died, and somebody has waited for it: the number may be another's */
 		return -EPIPE;
 	r = -errno;
 	kill(p->server, SIGKILL);

@@ -130,7 +130,7 @@ static void leave_server(const struct torc__region *region)
 	sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
-static void limit(int resource, rlim_t value)
+static void limit(__rlimit_resource_t resource, rlim_t value)
 {
 	struct rlimit r;
 

@@ -923,8 +923,13 @@ static void manual_destroy(struct torc_executor *executor)
 	m->destroyed++;
 }
 
-static const struct torc_executor_ops manual_ops = { "manual", manual_submit, manual_cancel,
-						     manual_shutdown, manual_destroy };
+static const struct torc_executor_ops manual_ops = {
+	.name = "manual",
+	.submit = manual_submit,
+	.cancel = manual_cancel,
+	.shutdown = manual_shutdown,
+	.destroy = manual_destroy,
+};
 
 static struct manual manual(size_t room)
 {
