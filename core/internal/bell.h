@@ -24,7 +24,6 @@
 
 #include <linux/futex.h>
 #include <sched.h>
-#include <sched.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/syscall.h>

@@ -4489,9 +4489,7 @@ static int spoil_bells(struct torc_process_call *call)
 	for (unsigned i = 0; i < TORC__BELLS; i++)
 		if (change_if_asleep(&bells[i], 8))
 			syscall(SYS_futex, &bells[i].word, FUTEX_WAKE, 1, NULL, NULL, 0);
-	h->begun++;
-	while (h->open < 2)
-		sched_yield();
+	raise(SIGSTOP); /* until who waits was seen to sleep */
 	return ANSWER;
 }
 
@@ -4505,32 +4503,33 @@ static uint64_t cpu_ns_of(clockid_t clock)
 
 struct spoiling {
 	struct holding h;
-	clockid_t clock; /* of who waits */
+	pid_t waiter;
+	clockid_t clock; /* its */
 };
 
-/* A thread that cannot sleep looks as if it did, but uses a core. */
+/* One that cannot sleep may look as if it did, but it uses a core. */
 static void spoil_and_go_on(void *arg)
 {
 	struct spoiling *s = arg;
 	uint64_t used_ns = 0;
 
-	s->h.held->open = 1;
-	UNTIL(s->h.held->begun == 2);
-	for (int same = 0; same < 1000; same++) {
+	let_go(&s->h);
+	UNTIL(state_of(s->h.held->pid, NULL) == 'T');
+	for (int same = 0; same < 50; same++) {
 		uint64_t now_ns = cpu_ns_of(s->clock);
 
-		if (now_ns != used_ns)
+		if (now_ns != used_ns || !asleep(s->waiter))
 			same = 0;
 		used_ns = now_ns;
 		rest();
 	}
-	s->h.held->open = 2;
+	check_eq(kill(s->h.held->pid, SIGCONT), 0);
 }
 
 BOTH(lets_who_waits_sleep_again_when_a_worker_has_spoiled_the_bells)
 {
 	struct torc_executor *pool = processes_with(PROCESSES(.workers = 1));
-	struct spoiling s;
+	struct spoiling s = { .waiter = gettid() };
 	struct later l;
 
 	check_eq(pthread_getcpuclockid(pthread_self(), &s.clock), 0);
