@@ -122,6 +122,7 @@ struct torc_process_options {
  *             -ESTALE      its function's shared library is a different one there; nothing was run
  *             -ENOENT      its function's shared library could not be loaded there; nothing was run
  *             -EMSGSIZE    its function made result_bytes more than there was room for
+ *             -ENOMEM      no memory for the copy of its argument and its result; nothing was run
  *             -ECANCELED   it was cancelled while it ran, and kill_on_cancel was set: it is over once the worker is
  */
 TORC_API TORC_MUST_CHECK int torc_process_create(const struct torc_process_options *options,
