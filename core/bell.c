@@ -15,31 +15,53 @@ static pthread_mutex_t opening = PTHREAD_MUTEX_INITIALIZER;
 static struct torc__bell *bells;
 static int bells_fd;
 
+/* Those below are given to a program that is started. */
+#define FD_LEAST 10
+
+int torc__move_fd_up(int fd)
+{
+	int high = fcntl(fd, F_DUPFD_CLOEXEC, FD_LEAST), error = errno;
+
+	close(fd);
+	return high < 0 ? -error : high;
+}
+
+int torc__shared_file(const char *name, uint64_t bytes)
+{
+	struct rlimit limit;
+	int fd, error;
+
+	/* Beyond it a file is not only refused: the process gets a SIGXFSZ. */
+	if (getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY &&
+	    bytes > limit.rlim_cur)
+		return -EFBIG;
+	fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	if (fd < 0)
+		return -errno;
+	fd = torc__move_fd_up(fd);
+	if (fd < 0 || ftruncate(fd, (off_t)bytes) == 0)
+		return fd;
+	error = errno;
+	close(fd);
+	return -error;
+}
+
 static int make_bells(void)
 {
 	size_t bytes = TORC__BELLS * sizeof(struct torc__bell);
-	int low, fd;
+	int fd = torc__shared_file("torc-bells", bytes);
 	void *memory = MAP_FAILED;
-	struct rlimit limit;
 
-	/* Beyond it a file is not only refused: the process gets a SIGXFSZ. */
-	if (getrlimit(RLIMIT_FSIZE, &limit) == 0 && bytes > limit.rlim_cur)
-		return -EFBIG;
-	low = memfd_create("torc-bells", MFD_CLOEXEC);
-	if (low < 0)
-		return -errno;
-	fd = fcntl(low, F_DUPFD_CLOEXEC, TORC__FD_LEAST);
-	if (fd >= 0 && fallocate(fd, 0, 0, (off_t)bytes) == 0)
+	if (fd < 0)
+		return fd;
+	if (fallocate(fd, 0, 0, (off_t)bytes) == 0)
 		memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	if (memory == MAP_FAILED) {
 		int error = errno;
 
-		if (fd >= 0)
-			close(fd);
-		close(low);
+		close(fd);
 		return -error;
 	}
-	close(low);
 	bells_fd = fd;
 	__atomic_store_n(&bells, memory, __ATOMIC_RELEASE);
 	return 0;

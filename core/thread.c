@@ -130,8 +130,7 @@ void torc__thread_join(struct torc__thread *t)
 
 void torc__thread_sleep(uint32_t *word, uint32_t expected, uint64_t deadline_ns)
 {
-	struct timespec until = { .tv_sec = (time_t)(deadline_ns / 1000000000u),
-				  .tv_nsec = (long)(deadline_ns % 1000000000u) };
+	struct timespec until = torc__timespec(deadline_ns);
 
 	if (torc__system->futex_wait) {
 		torc__system->futex_wait(word, expected, deadline_ns);
@@ -148,8 +147,7 @@ void torc__thread_sleep_with_bell(uint32_t *word, struct torc__bell *bell, uint6
 		{ .uaddr = (uintptr_t)word, .flags = FUTEX_32 | FUTEX_PRIVATE_FLAG },
 		{ .val = TORC__BELL_ASLEEP, .uaddr = (uintptr_t)&bell->word, .flags = FUTEX_32 },
 	};
-	struct timespec until = { .tv_sec = (time_t)(deadline_ns / 1000000000u),
-				  .tv_nsec = (long)(deadline_ns % 1000000000u) };
+	struct timespec until = torc__timespec(deadline_ns);
 
 	(void)syscall(SYS_futex_waitv, words, 2, 0, deadline_ns == TORC_NEVER ? NULL : &until,
 		      CLOCK_MONOTONIC);

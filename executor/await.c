@@ -102,39 +102,25 @@ static void fire_sleeper(struct torc__hook *hook)
 	torc__thread_wake(fired, 1); /* its memory may be gone: only the address counts */
 }
 
-static bool look_out(const struct torc_event *e)
-{
-	uint64_t end;
-
-	if (torc__threads_simulated())
-		return false;
-	end = torc_now_ns() + LOOK_OUT_NS;
-	do {
-		for (int i = 0; i < 16; i++) {
-			if (torc_event_is_set(e))
-				return true;
-			torc__relax();
-		}
-	} while (torc_now_ns() < end);
-	return false;
-}
-
 /*
- * The same for one that has submitted to a pool of processes: its bell is a reason to look, too. It takes the results of others
- * then as well, and calls who waits for these.
+ * One that has submitted to a pool of processes has a bell, which is a reason to look, too. It takes the results of others then
+ * as well, and calls who waits for these. Others have none: NULL.
  */
 static void answer(struct torc__bell *bell)
 {
-	if (!torc__bell_rung(bell))
+	if (!bell || !torc__bell_rung(bell))
 		return;
 	torc__bell_clear(bell);
 	torc__processes_answer();
 }
 
-static bool look_out_with_bell(const struct torc_event *e, struct torc__bell *bell)
+static bool look_out(const struct torc_event *e, struct torc__bell *bell)
 {
-	uint64_t end = torc_now_ns() + LOOK_OUT_NS;
+	uint64_t end;
 
+	if (torc__threads_simulated() || (bell && !torc__bell_from_elsewhere(bell)))
+		return false;
+	end = torc_now_ns() + LOOK_OUT_NS;
 	do {
 		for (int i = 0; i < 16; i++) {
 			answer(bell);
@@ -146,16 +132,23 @@ static bool look_out_with_bell(const struct torc_event *e, struct torc__bell *be
 	return false;
 }
 
-static int sleep_with_bell(struct torc_event *e, struct torc__bell *bell, uint64_t deadline_ns)
+static void sleep_once(uint32_t *fired, struct torc__bell *bell, uint64_t deadline_ns)
+{
+	if (!bell)
+		torc__thread_sleep(fired, 0, deadline_ns);
+	else if (torc__bell_sleepy(bell))
+		torc__thread_sleep_with_bell(fired, bell, deadline_ns);
+	answer(bell);
+}
+
+static int sleep_until_fired(struct torc_event *e, struct torc__bell *bell, uint64_t deadline_ns)
 {
 	struct sleeper s = { .hook.fire = fire_sleeper };
 
 	if (!torc__event_hook(e, &s.hook))
 		return 0;
 	while (!__atomic_load_n(&s.fired, __ATOMIC_ACQUIRE)) {
-		if (torc__bell_sleepy(bell))
-			torc__thread_sleep_with_bell(&s.fired, bell, deadline_ns);
-		answer(bell);
+		sleep_once(&s.fired, bell, deadline_ns);
 		if (deadline_ns != TORC_NEVER && torc_now_ns() >= deadline_ns) {
 			if (torc__event_unhook(e, &s.hook))
 				return -ETIMEDOUT;
@@ -165,42 +158,23 @@ static int sleep_with_bell(struct torc_event *e, struct torc__bell *bell, uint64
 	return 0;
 }
 
-static int await_with_bell(struct torc_event *e, struct torc__bell *bell, uint64_t deadline_ns)
-{
-	int r;
-
-	torc__bell_clear(bell);
-	torc__processes_answer();
-	if (torc__bell_from_elsewhere(bell) && look_out_with_bell(e, bell))
-		r = 0;
-	else
-		r = sleep_with_bell(e, bell, deadline_ns);
-	if (torc__bell_leave(bell))
-		torc__processes_answer();
-	return r;
-}
-
 static int await_in_thread(struct torc_event *e, uint64_t deadline_ns)
 {
-	struct sleeper s = { .hook.fire = fire_sleeper };
+	struct torc__bell *bell = torc__bell_here;
+	int r;
 
 	if (torc_event_is_set(e))
 		return 0;
 	if (!deadline_ns)
 		return -ETIMEDOUT;
-	if (torc__bell_here)
-		return await_with_bell(e, torc__bell_here, deadline_ns);
-	if (look_out(e) || !torc__event_hook(e, &s.hook))
-		return 0;
-	while (!__atomic_load_n(&s.fired, __ATOMIC_ACQUIRE)) {
-		torc__thread_sleep(&s.fired, 0, deadline_ns);
-		if (deadline_ns != TORC_NEVER && torc_now_ns() >= deadline_ns) {
-			if (torc__event_unhook(e, &s.hook))
-				return -ETIMEDOUT;
-			deadline_ns = TORC_NEVER; /* it is just being fired */
-		}
+	if (bell) {
+		torc__bell_clear(bell);
+		torc__processes_answer();
 	}
-	return 0;
+	r = look_out(e, bell) ? 0 : sleep_until_fired(e, bell, deadline_ns);
+	if (bell && torc__bell_leave(bell))
+		torc__processes_answer();
+	return r;
 }
 
 /* --- all --- */

@@ -35,9 +35,6 @@ struct torc__loop;
 #define TORC__BELL_ASLEEP 2u
 #define TORC__BELL_AWAY   4u
 
-/* Descriptors that are handed to another program are from here on: those below it has been given by then. */
-#define TORC__FD_LEAST 10
-
 /* Each on a cache line of its own. */
 struct torc__bell {
 	_Alignas(64) uint32_t word;
@@ -94,6 +91,14 @@ static inline bool torc__bell_sleepy(struct torc__bell *bell)
 					   __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST) ||
 	       none == TORC__BELL_ASLEEP;
 }
+
+/* ---- files that are handed to another program ---------------------------------------------------------- */
+
+/* The same file at a number that is no other program's to expect; the old one is closed in any case. Or a negative errno. */
+int torc__move_fd_up(int fd);
+
+/* A file of so many bytes, of which none has memory yet, at such a number; or a negative errno: -EFBIG by RLIMIT_FSIZE. */
+int torc__shared_file(const char *name, uint64_t bytes);
 
 /* ---- the bells of loops and threads -------------------------------------------------------------------- */
 

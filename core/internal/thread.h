@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <time.h>
 
 #include "core/internal/bell.h"
 #include "core/internal/system.h"
@@ -50,6 +51,13 @@ size_t torc__thread_stack(const struct torc__thread *thread);
 
 /* 'name-7', cut to what the system shows. */
 void torc__thread_set_name(struct torc__thread *thread, const char *name, unsigned number);
+
+/* A moment of torc_now_ns, for the kernel. */
+static inline struct timespec torc__timespec(uint64_t ns)
+{
+	return (struct timespec){ .tv_sec = (time_t)(ns / 1000000000u),
+				  .tv_nsec = (long)(ns % 1000000000u) };
+}
 
 /*
  * Sleep while *word is `expected`, until it is woken or a moment of torc_now_ns has come (futex(2)). Returns for no

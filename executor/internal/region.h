@@ -167,6 +167,13 @@ static inline uint64_t torc__region_layout(void)
 	return sizeof(struct torc__region) << 32 | sizeof(struct torc__link);
 }
 
+static inline uint64_t torc__whole_pages(uint64_t bytes)
+{
+	uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
+
+	return (bytes + page - 1) / page * page;
+}
+
 static inline struct torc__doorstep *torc__region_doorstep(struct torc__region *region)
 {
 	return (struct torc__doorstep *)(void *)((char *)region + region->doorstep);

@@ -9,7 +9,6 @@
 #include <string.h>
 #include <sys/auxv.h>
 #include <sys/mman.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -166,57 +165,32 @@ static const struct torc_executor_ops process_ops = {
 
 /* --- the region --- */
 
-static uint64_t whole_pages(uint64_t bytes)
-{
-	uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
-
-	return (bytes + page - 1) / page * page;
-}
-
 /* Where everything is. */
 static uint64_t lay_out(const struct torc__processes *p, size_t shared, struct torc__region *r)
 {
 	r->workers = p->members_count;
-	r->doorstep = whole_pages(sizeof(*r));
-	r->links = r->doorstep + whole_pages(sizeof(struct torc__doorstep));
-	r->bays = whole_pages(sizeof(struct torc__link));
-	r->bay_bytes = whole_pages(p->message_max + 256 + TORC__SKEW);
+	r->doorstep = torc__whole_pages(sizeof(*r));
+	r->links = r->doorstep + torc__whole_pages(sizeof(struct torc__doorstep));
+	r->bays = torc__whole_pages(sizeof(struct torc__link));
+	r->bay_bytes = torc__whole_pages(p->message_max + 256 + TORC__SKEW);
 	r->link_bytes = r->bays + TORC__BAYS * r->bay_bytes;
 	r->common = r->links + p->members_count * r->link_bytes;
-	r->common_bytes = whole_pages(shared);
+	r->common_bytes = torc__whole_pages(shared);
 	return r->common + r->common_bytes;
 }
 
-/* A file beyond the limit is not only refused: the process gets a SIGXFSZ. */
-static bool file_allowed(uint64_t bytes)
-{
-	struct rlimit limit;
-
-	return getrlimit(RLIMIT_FSIZE, &limit) == 0 &&
-	       (limit.rlim_cur == RLIM_INFINITY || bytes <= limit.rlim_cur);
-}
-
+/* It keeps its size, also if somebody else has a descriptor of it. */
 static int open_file(uint64_t bytes)
 {
-	int low, fd, error;
+	int fd = torc__shared_file("torc-processes", bytes), error;
 
-	if (!file_allowed(bytes))
-		return -EFBIG;
-	low = memfd_create("torc-processes", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-	if (low < 0)
-		return -errno;
-	fd = fcntl(low, F_DUPFD_CLOEXEC, TORC__FD_LEAST);
-	error = errno;
-	close(low);
 	if (fd < 0)
-		return -error;
-	if (ftruncate(fd, (off_t)bytes) < 0 ||
-	    fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0) {
-		error = errno;
-		close(fd);
-		return -error;
-	}
-	return fd;
+		return fd;
+	if (fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) == 0)
+		return fd;
+	error = errno;
+	close(fd);
+	return -error;
 }
 
 /* Memory for what is written without asking; or a lack of it would be a signal. */
@@ -359,27 +333,15 @@ static int copy_environment(struct torc__processes *p)
 	return 0;
 }
 
-static int move_up(int *fd)
-{
-	int high = fcntl(*fd, F_DUPFD_CLOEXEC, TORC__FD_LEAST);
-
-	if (high < 0)
-		return -errno;
-	close(*fd);
-	*fd = high;
-	return 0;
-}
-
 static int open_call(struct torc__processes *p)
 {
-	int fds[2], r;
+	int fds[2];
 
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) < 0)
 		return -errno;
 	p->call_fd = fds[0];
-	p->called_fd = fds[1];
-	r = move_up(&p->call_fd);
-	return r < 0 ? r : move_up(&p->called_fd);
+	p->called_fd = torc__move_fd_up(fds[1]);
+	return p->called_fd < 0 ? p->called_fd : 0;
 }
 
 /* Everything but the warden. */

@@ -51,13 +51,6 @@ bool torc__processes_shares(const struct torc__processes *p, const void *memory,
 	       bytes <= p->region->common_bytes - from;
 }
 
-static uint64_t whole_pages(uint64_t bytes)
-{
-	uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
-
-	return (bytes + page - 1) / page * page;
-}
-
 /* Inside the guard: link a piece where it fits. Returns false: nowhere. */
 static bool find_hole(struct torc__processes *p, struct torc__piece *new)
 {
@@ -103,7 +96,7 @@ void *torc_process_alloc(struct torc_executor *executor, size_t bytes)
 	new = torc__malloc(sizeof(*new));
 	if (!new)
 		return NULL;
-	new->bytes = whole_pages(bytes ? bytes : 1);
+	new->bytes = torc__whole_pages(bytes ? bytes : 1);
 	torc__guard_lock(NULL, &p->shared.guard);
 	found = find_hole(p, new);
 	torc__guard_unlock(&p->shared.guard);

@@ -50,12 +50,10 @@ static int wait_for_words(struct torc__processes *p, uint32_t life_word, uint64_
 		  .flags = FUTEX_32 },
 		{ .val = life_word, .uaddr = (uintptr_t)&p->region->life.word, .flags = FUTEX_32 },
 	};
-	uint64_t until = torc__later(torc_now_ns(), timeout_ns);
-	struct timespec ts = { .tv_sec = (time_t)(until / 1000000000u),
-			       .tv_nsec = (long)(until % 1000000000u) };
+	struct timespec until = torc__timespec(torc__later(torc_now_ns(), timeout_ns));
 
 	return syscall(SYS_futex_waitv, words, life_word & DEAD ? 2 : 3, 0,
-		       timeout_ns == TORC_NEVER ? NULL : &ts, CLOCK_MONOTONIC) < 0
+		       timeout_ns == TORC_NEVER ? NULL : &until, CLOCK_MONOTONIC) < 0
 		       ? -errno
 		       : 0;
 }

@@ -46,14 +46,6 @@ struct process {
 	uintptr_t bases[TORC__MODULES_MOST]; /* 0: not looked for yet; one more than the base */
 };
 
-static uint64_t now_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
-}
-
 /* --- coming up --- */
 
 static _Noreturn void give_up(struct process *p, int error)
@@ -259,7 +251,7 @@ static void run(struct process *p, struct torc__slot *slot)
 	if (status == 0)
 		status = slot->count ? run_map(p, fn, slot, &made) : run_call(p, fn, slot, &made);
 	check_self(p);
-	now = now_ns();
+	now = torc_now_ns();
 	slot->took_ns = now - p->since_ns;
 	p->since_ns = now; /* of the next, if that is there already */
 	slot->status = status;
@@ -283,7 +275,7 @@ static bool has_news(const struct process *p, const struct torc__slot *slot, uin
 
 static bool look_out(struct process *p, const struct torc__slot *slot, uint32_t position)
 {
-	uint64_t until = now_ns() + VIGIL_NS;
+	uint64_t until = torc_now_ns() + VIGIL_NS;
 
 	do {
 		for (int i = 0; i < 16; i++) {
@@ -291,7 +283,7 @@ static bool look_out(struct process *p, const struct torc__slot *slot, uint32_t 
 				return true;
 			torc__relax();
 		}
-	} while (now_ns() < until);
+	} while (torc_now_ns() < until);
 	p->vigilant = false;
 	return false;
 }
@@ -322,10 +314,10 @@ static void await_news(struct process *p, const struct torc__slot *slot, uint32_
 	if (has_news(p, slot, position))
 		return;
 	if (p->vigilant && torc__bell_from_elsewhere(bell) && look_out(p, slot, position)) {
-		p->since_ns = now_ns();
+		p->since_ns = torc_now_ns();
 		return;
 	}
-	since = now_ns();
+	since = torc_now_ns();
 	for (;;) {
 		torc__bell_clear(bell);
 		if (has_news(p, slot, position))
@@ -333,7 +325,7 @@ static void await_news(struct process *p, const struct torc__slot *slot, uint32_
 		if (torc__bell_sleepy(bell))
 			sleep_until_rung(p, bell);
 	}
-	p->since_ns = now_ns();
+	p->since_ns = torc_now_ns();
 	p->vigilant = p->may_watch && p->since_ns - since < NAP_NS;
 }
 
