@@ -27,7 +27,8 @@ static int keep_schedule(void *arg)
 {
 	uint64_t start = torc_now_ns(), seed = 3, k = 0;
 	struct torc_interval i;
-	int owed = 1; /* ticks that the next wait tells at the least, however fast this machine is */
+	int owed =
+		1; /* ticks that the next wait tells at the least, however fast this machine is */
 
 	(void)arg;
 	torc_interval_init_at(&i, start + PERIOD, PERIOD);
