@@ -106,24 +106,11 @@ struct torc__bell *torc__bell_at(unsigned index)
 
 /* --- a loop --- */
 
-static bool ring_has_futex(struct torc__ring *ring)
-{
-	struct io_uring_probe *probe;
-	bool has;
-
-	if (ring->disabled & TORC__RING_FUTEX || ring->kernel != &torc__kernel_uring)
-		return false;
-	probe = io_uring_get_probe_ring(&ring->uring);
-	has = probe && io_uring_opcode_supported(probe, TORC__OP_FUTEX_WAIT);
-	free(probe);
-	return has;
-}
-
 void torc__loop_answer(struct torc__loop *loop, void (*on_rung)(struct torc__loop *loop))
 {
 	if (torc__likely(loop->bell != NULL))
 		return;
-	loop->deaf = !ring_has_futex(&loop->ring);
+	loop->deaf = !torc__ring_has(&loop->ring, TORC__OP_FUTEX_WAIT, TORC__RING_FUTEX);
 	loop->on_rung = on_rung;
 	loop->bell = torc__bell_at((unsigned)loop->index);
 	torc__bell_clear(loop->bell);

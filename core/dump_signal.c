@@ -110,7 +110,8 @@ int torc__dump_signal_check(const struct torc_options *options)
 	case SIGSEGV:
 	case SIGBUS:
 	case SIGABRT:
-	case SIGPIPE: return -EINVAL;
+	case SIGPIPE:
+	case SIGXFSZ: return -EINVAL;
 	case SIGINT:
 	case SIGTERM: return options->no_signals ? 0 : -EINVAL;
 	default: return 0;

@@ -35,6 +35,7 @@ static const struct {
 	{ "cqe_skip", TORC__CQE_SKIP },
 	{ "membarrier", TORC__MEMBARRIER },
 	{ "ring_futex", TORC__RING_FUTEX },
+	{ "ring_ftruncate", TORC__RING_FTRUNCATE },
 };
 
 static uint32_t feature_bit(const char *name, size_t len)
@@ -227,10 +228,40 @@ static int uring_provide(struct torc__ring *ring, struct io_uring_buf_reg *reg)
 	return io_uring_register_buf_ring(&ring->uring, reg, 0);
 }
 
+/* Bit n: operation n; the highest one: the kernel was asked. */
+#define ASKED ((uint64_t)1 << 63)
+
+static uint64_t ask(struct torc__ring *ring)
+{
+	struct io_uring_probe *probe = io_uring_get_probe_ring(&ring->uring);
+	uint64_t known = ASKED;
+
+	if (!probe)
+		return 0; /* no memory: ask again next time */
+	for (unsigned i = 0; i < probe->ops_len && i < 63; i++)
+		if (probe->ops[i].flags & IO_URING_OP_SUPPORTED)
+			known |= (uint64_t)1 << i;
+	free(probe);
+	return known;
+}
+
+static bool uring_has(struct torc__ring *ring, unsigned opcode)
+{
+	static uint64_t known; /* of the machine: every loop finds the same */
+	uint64_t k = __atomic_load_n(&known, __ATOMIC_RELAXED);
+
+	if (!k) {
+		k = ask(ring);
+		__atomic_store_n(&known, k, __ATOMIC_RELAXED);
+	}
+	return k >> opcode & 1;
+}
+
 const struct torc__kernel torc__kernel_uring = {
 	.open = uring_open,
 	.close = uring_close,
 	.enter = uring_enter,
 	.now = uring_now,
 	.provide = uring_provide,
+	.has = uring_has,
 };

@@ -34,7 +34,7 @@ struct torc__signals {
 	struct signalfd_siginfo info;
 	struct torc_task *first;
 	sigset_t set, old_mask;
-	struct sigaction old_pipe, old_asked[2];
+	struct sigaction old_refusals[2], old_asked[2];
 	bool took[2]; /* of asked: it was ignored, and is to be again */
 	int fd;       /* -1: signals are left alone */
 };
@@ -60,6 +60,7 @@ static void watch_signals(struct torc__turn_work *work)
 	io_uring_prep_read(sqe, s->fd, &s->info, sizeof(s->info), 0);
 }
 
+static const int refusals[] = { SIGPIPE, SIGXFSZ };
 static const int asked[] = { SIGINT, SIGTERM };
 
 /* It was ignored, as by nohup or a shell's &. Blocked signals reach a signalfd all the same, others are lost. */
@@ -85,14 +86,27 @@ static void cancel_first(struct torc__turn_work *work)
 	torc_task_cancel_with(s->first, s->info.ssi_signo == SIGINT ? "SIGINT" : "SIGTERM");
 }
 
+/* A write that is refused says so by its result: -EPIPE, -EFBIG. */
+static void ignore_refusals(struct torc__signals *s)
+{
+	const struct sigaction ignore = { .sa_handler = SIG_IGN };
+
+	for (int i = 0; i < 2; i++)
+		sigaction(refusals[i], &ignore, &s->old_refusals[i]);
+}
+
+static void stop_ignoring_refusals(const struct torc__signals *s)
+{
+	for (int i = 0; i < 2; i++)
+		sigaction(refusals[i], &s->old_refusals[i], NULL);
+}
+
 static int signals_open(struct torc__signals *s, const struct torc_options *options)
 {
-	struct sigaction ignore = { .sa_handler = SIG_IGN };
-
 	s->fd = -1;
 	s->cancel.run = cancel_first;
 	s->watch.run = watch_signals;
-	sigaction(SIGPIPE, &ignore, &s->old_pipe);
+	ignore_refusals(s);
 	sigemptyset(&s->set);
 	if (!options->no_signals) {
 		for (int i = 0; i < 2; i++)
@@ -101,7 +115,7 @@ static int signals_open(struct torc__signals *s, const struct torc_options *opti
 		if (s->fd < 0) {
 			int error = errno;
 
-			sigaction(SIGPIPE, &s->old_pipe, NULL);
+			stop_ignoring_refusals(s);
 			return -error;
 		}
 	}
@@ -117,7 +131,7 @@ static void signals_close(struct torc__signals *s)
 		if (s->took[i])
 			sigaction(asked[i], &s->old_asked[i], NULL);
 	pthread_sigmask(SIG_SETMASK, &s->old_mask, NULL);
-	sigaction(SIGPIPE, &s->old_pipe, NULL);
+	stop_ignoring_refusals(s);
 }
 
 /* --- the roots --- */

@@ -43,14 +43,14 @@ struct torc_options {
  * torc_run - run fn(arg) as the first fiber; return when it and every fiber of the runtime have ended.
  *
  * The calling thread becomes loop 0; further loops get threads of their own. SIGINT and SIGTERM cancel
- * the first fiber's scope (a second one of either kills the process, as without torc); SIGPIPE is
- * ignored meanwhile. SIGQUIT writes what all fibers are doing to standard error, and the program goes on.
+ * the first fiber's scope (a second one of either kills the process, as without torc); SIGPIPE and
+ * SIGXFSZ are ignored meanwhile. SIGQUIT writes what all fibers are doing to standard error, and the program goes on.
  * When fn has returned, detached fibers are cancelled and waited for. A program whose fibers all wait for one
  * another is aborted, with the same dump.
  *
  * The environment variable TORC_DISABLE, a comma-separated list, turns off what would be used:
  * guard_install, msg_ring, single_issuer, defer_taskrun, registered_ring, recv_multishot, min_wait,
- * cqe_skip, membarrier, ring_futex. TORC_STATS=1 writes one line of JSON to standard output at the end: the counters of all loops
+ * cqe_skip, membarrier, ring_futex, ring_ftruncate. TORC_STATS=1 writes one line of JSON to standard output at the end: the counters of all loops
  * together, then in "per_loop" those of each.
  *
  *   @options  may be NULL

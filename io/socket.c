@@ -8,35 +8,16 @@
 #include <torc/core/sys.h>
 
 #include "io/internal/address.h"
-
-/* The length of one operation is 32 bits wide, and its result 31. */
-static size_t at_once(size_t len)
-{
-	return len < (1u << 30) ? len : 1u << 30;
-}
+#include "io/internal/call.h"
 
 int torc_recv(int fd, void *buf, size_t len, int flags)
 {
-	struct torc_op op;
-	struct io_uring_sqe *sqe;
-	int r = torc_op_begin(&op, &sqe);
-
-	if (r < 0)
-		return r;
-	io_uring_prep_recv(sqe, fd, buf, at_once(len), flags);
-	return torc_op_wait(&op);
+	return TORC__CALL(recv, fd, buf, torc__at_once(len), flags);
 }
 
 int torc_send(int fd, const void *buf, size_t len, int flags)
 {
-	struct torc_op op;
-	struct io_uring_sqe *sqe;
-	int r = torc_op_begin(&op, &sqe);
-
-	if (r < 0)
-		return r;
-	io_uring_prep_send(sqe, fd, buf, at_once(len), flags | MSG_NOSIGNAL);
-	return torc_op_wait(&op);
+	return TORC__CALL(send, fd, buf, torc__at_once(len), flags | MSG_NOSIGNAL);
 }
 
 int torc_send_all(int fd, const void *buf, size_t len)
@@ -56,14 +37,7 @@ int torc_send_all(int fd, const void *buf, size_t len)
 
 int torc_connect(int fd, const struct sockaddr *address, socklen_t len)
 {
-	struct torc_op op;
-	struct io_uring_sqe *sqe;
-	int r = torc_op_begin(&op, &sqe);
-
-	if (r < 0)
-		return r;
-	io_uring_prep_connect(sqe, fd, address, len);
-	return torc_op_wait(&op);
+	return TORC__CALL(connect, fd, address, len);
 }
 
 int torc_dial(const char *text)
@@ -89,14 +63,7 @@ int torc_dial(const char *text)
 
 int torc_shutdown(int fd, int how)
 {
-	struct torc_op op;
-	struct io_uring_sqe *sqe;
-	int r = torc_op_begin(&op, &sqe);
-
-	if (r < 0)
-		return r;
-	io_uring_prep_shutdown(sqe, fd, how);
-	return torc_op_wait(&op);
+	return TORC__CALL(shutdown, fd, how);
 }
 
 void torc_close(int fd)

@@ -18,8 +18,9 @@
 #define TORC__MIN_WAIT_USEC min_wait_usec
 #endif
 
-/* Linux 6.7: IORING_OP_FUTEX_WAIT, an enumerator. */
-#define TORC__OP_FUTEX_WAIT 51
+/* Operations, which are enumerators there. */
+#define TORC__OP_FUTEX_WAIT 51 /* Linux 6.7 */
+#define TORC__OP_FTRUNCATE  55 /* Linux 6.9 */
 
 #ifndef IORING_ENTER_NO_IOWAIT /* Linux 6.15 */
 #define IORING_ENTER_NO_IOWAIT (1U << 7)

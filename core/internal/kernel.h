@@ -32,6 +32,8 @@ struct torc__kernel {
 	uint64_t (*now)(struct torc__ring *ring);
 	/* A ring of provided buffers, as io_uring_register_buf_ring(3). */
 	int (*provide)(struct torc__ring *ring, struct io_uring_buf_reg *reg);
+	/* Does it know this operation? For those that are newer than Linux 6.1. */
+	bool (*has)(struct torc__ring *ring, unsigned opcode);
 };
 
 struct torc__ring {
@@ -55,6 +57,7 @@ enum torc__feature {
 	TORC__CQE_SKIP = 1 << 7,
 	TORC__MEMBARRIER = 1 << 8,
 	TORC__RING_FUTEX = 1 << 9,
+	TORC__RING_FTRUNCATE = 1 << 10,
 };
 
 /* Parse TORC_DISABLE. Returns 0 or -EINVAL, with the unknown name in *ret_unknown. */
@@ -64,6 +67,12 @@ extern const struct torc__kernel torc__kernel_uring;
 
 /* One line that says why a ring cannot be had, and what to do. */
 void torc__kernel_explain(int error);
+
+/* An operation that TORC_DISABLE can name, or not (0), and that the kernel may lack. */
+static inline bool torc__ring_has(struct torc__ring *ring, unsigned opcode, uint32_t feature)
+{
+	return !(ring->disabled & feature) && ring->kernel->has(ring, opcode);
+}
 
 /* Is there something to submit? */
 static inline bool torc__ring_prepared(const struct torc__ring *ring)

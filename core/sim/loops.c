@@ -380,10 +380,17 @@ static int sim_provide(struct torc__ring *r, struct io_uring_buf_reg *reg)
 	return torc__sim_buffers_provide(ring_of(r), reg);
 }
 
+static bool sim_has(struct torc__ring *r, unsigned opcode)
+{
+	(void)r;
+	return torc__sim_knows(opcode);
+}
+
 const struct torc__kernel torc__sim_kernel = {
 	.open = sim_open,
 	.close = sim_close,
 	.enter = sim_enter,
 	.now = sim_now,
 	.provide = sim_provide,
+	.has = sim_has,
 };

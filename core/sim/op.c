@@ -615,9 +615,14 @@ static void attempt(struct torc__sim_op *op)
 
 /* --- submission --- */
 
+bool torc__sim_knows(unsigned opcode)
+{
+	return opcode < IORING_OP_LAST && kinds[opcode].attempt;
+}
+
 static const struct torc__sim_op_kind *kind_of(const struct io_uring_sqe *sqe)
 {
-	if (sqe->opcode >= IORING_OP_LAST || !kinds[sqe->opcode].attempt)
+	if (!torc__sim_knows(sqe->opcode))
 		refuse(sqe, "");
 	if (sqe->flags & ~(IOSQE_ASYNC | IOSQE_BUFFER_SELECT | IOSQE_CQE_SKIP_SUCCESS))
 		refuse(sqe, " with flags of the entry");

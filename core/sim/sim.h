@@ -233,6 +233,9 @@ struct torc__sim_op {
 /* Take what was submitted. */
 void torc__sim_submit(struct torc__sim_ring *ring, const struct io_uring_sqe *sqe);
 
+/* Is it modelled? What is not ends the simulation when it is submitted. */
+bool torc__sim_knows(unsigned opcode);
+
 /* Something about a file has changed: those who wait for it try again. */
 void torc__sim_changed(struct torc__sim_file *file);
 

@@ -46,7 +46,6 @@
 /* Runs are bounded by this where a broken promise would make them wait for ever. */
 #define LONG TORC_SECONDS(30)
 
-/* Without opendir(3): it works with no descriptor left. */
 /* torc_run, and no descriptor may be left behind. */
 static inline int run_with(const struct torc_options *options, torc_fn *fn, void *arg)
 {

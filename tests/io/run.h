@@ -7,7 +7,6 @@
 
 #include <criterion/criterion.h>
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
@@ -34,19 +33,8 @@
 #include "io/internal/address.h"
 #include "io/internal/buffers.h"
 #include "tests/support/check.h"
+#include "tests/support/fds.h"
 #include "tests/support/random.h"
-
-static inline int count_fds(void)
-{
-	DIR *dir = opendir("/proc/self/fd");
-	int n = 0;
-
-	check(dir);
-	while (readdir(dir))
-		n++;
-	closedir(dir);
-	return n;
-}
 
 struct run_call {
 	torc_fn *fn;
