@@ -38,6 +38,7 @@
 #include <torc/http/server.h>
 #include <torc/io/file.h>
 #include <torc/io/listener.h>
+#include <torc/io/rate.h>
 #include <torc/io/server.h>
 #include <torc/io/socket.h>
 #include <torc/io/stream.h>

@@ -36,6 +36,7 @@ static const struct {
 	{ "membarrier", TORC__MEMBARRIER },
 	{ "ring_futex", TORC__RING_FUTEX },
 	{ "ring_ftruncate", TORC__RING_FTRUNCATE },
+	{ "splice", TORC__SPLICE },
 };
 
 static uint32_t feature_bit(const char *name, size_t len)

@@ -124,6 +124,11 @@ static int linux_close(int fd)
 	return result(close(fd));
 }
 
+static int linux_seekable(int fd)
+{
+	return lseek(fd, 0, SEEK_CUR) >= 0;
+}
+
 static int linux_write(int fd, const void *buf, size_t len)
 {
 	return result((int)write(fd, buf, len));
@@ -156,6 +161,7 @@ const struct torc__system torc__system_linux = {
 	.rename = linux_rename,
 	.dup = linux_dup,
 	.close = linux_close,
+	.seekable = linux_seekable,
 	.write = linux_write,
 	.wall_ns = linux_wall_ns,
 };
@@ -250,6 +256,11 @@ int torc_sys_dup(int fd)
 int torc_sys_close(int fd)
 {
 	return torc__system->close(fd);
+}
+
+int torc_sys_seekable(int fd)
+{
+	return torc__system->seekable(fd);
 }
 
 int torc_sys_write(int fd, const void *buf, size_t len)

@@ -56,6 +56,9 @@ TORC_API TORC_MUST_CHECK int torc_sys_rename(const char *from, const char *to);
 TORC_API TORC_MUST_CHECK int torc_sys_dup(int fd);
 TORC_API int torc_sys_close(int fd);
 
+/* Whether it has a position, as a regular file, and so is never waited for long: 1, or 0, also when it is not open. */
+TORC_API int torc_sys_seekable(int fd);
+
 /* Write a few bytes, such as 8 to an eventfd, without waiting: -EAGAIN when that were needed. */
 TORC_API int torc_sys_write(int fd, const void *buf, size_t len);
 

@@ -1,30 +1,16 @@
 #include <torc/io/stream.h>
 
 #include <errno.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <torc/io/socket.h>
+#include <torc/io/rate.h>
 
-#include "core/internal/fiber.h"
-#include "io/internal/buffers.h"
+#include "io/internal/stream.h"
 
 /* Received buffers a stream may hold before it stops receiving. */
 #define RX_HIGH 32
-
-/* Bytes that may wait to be sent, and from where on the caller's memory is sent as it is. */
-#define TX_HIGH   65536u
-#define TX_DIRECT 16384u
-
-static void defer(struct torc_stream *s)
-{
-	torc__turn_defer(s->buffers->loop, &s->work);
-}
-
-static size_t unsent(const struct torc_stream *s)
-{
-	return s->pending_len + s->sending_len - s->sending_offset;
-}
 
 /* --- waiting: nothing of it is in the kernel, so a cancelled wait has no effect and is at once --- */
 
@@ -46,7 +32,7 @@ static void describe_tx(const struct torc__wait *wait, struct torc__message *m)
 
 	describe(s, m);
 	torc__message_text(m, ", unsent bytes ");
-	torc__message_number(m, unsent(s), 10);
+	torc__message_number(m, torc__stream_unsent(s), 10);
 }
 
 static const struct torc__wait_kind rx_kind = { "stream read", torc__slot_cancel, describe_rx };
@@ -73,13 +59,14 @@ static void append_buffer(struct torc_stream *s, uint16_t id, uint32_t len)
 		s->rx_first = id;
 	s->rx_last = id;
 	if (s->rx_count >= RX_HIGH)
-		defer(s);
+		torc__stream_defer(s);
 }
 
-static void on_rx(struct torc_op *op, int res, unsigned cqe_flags)
+void torc__stream_on_rx(struct torc_op *op, int res, unsigned cqe_flags)
 {
 	struct torc_stream *s = of_rx(op);
 
+	s->rx_bulk = res >= (int)TORC__BUFFER_BYTES;
 	if (res > 0 && cqe_flags & IORING_CQE_F_BUFFER)
 		append_buffer(s, (uint16_t)(cqe_flags >> IORING_CQE_BUFFER_SHIFT), (uint32_t)res);
 	else if (res > 0)
@@ -100,8 +87,7 @@ static void drop_spill(struct torc_stream *s)
 	s->spill_capacity = s->spill_offset = s->spill_len = 0;
 }
 
-/* Room for `more` bytes behind what the spill holds. */
-static int grow_spill(struct torc_stream *s, size_t more)
+int torc__stream_spill(struct torc_stream *s, size_t more)
 {
 	uint32_t capacity;
 	char *chunk;
@@ -138,7 +124,7 @@ static int gather(struct torc_stream *s, size_t least)
 {
 	while (s->rx_count && s->spill_len < least) {
 		uint32_t len = s->buffers->meta[s->rx_first].len - s->rx_offset;
-		int r = grow_spill(s, len);
+		int r = torc__stream_spill(s, len);
 
 		if (r < 0)
 			return r;
@@ -150,46 +136,17 @@ static int gather(struct torc_stream *s, size_t least)
 	return 0;
 }
 
-/* Receive into the loop's shared buffers, which are picked when data is there. */
-static void arm_shared(struct torc_stream *s)
+int torc__stream_receive_room(struct torc_stream *s, size_t bytes, struct iovec *ret_room)
 {
-	struct io_uring_sqe *sqe = torc_op_start(&s->rx, on_rx);
-
-	if (s->buffers->loop->ring.disabled & TORC__RECV_MULTISHOT)
-		io_uring_prep_recv(sqe, s->fd, NULL, 0, 0);
-	else
-		io_uring_prep_recv_multishot(sqe, s->fd, NULL, 0, 0);
-	sqe->flags |= IOSQE_BUFFER_SELECT;
-	sqe->buf_group = TORC__BUFFER_GROUP;
-}
-
-/* The shared ones are all in use: a buffer of our own, so that slow readers elsewhere do not starve us. */
-static int arm_private(struct torc_stream *s)
-{
-	struct io_uring_sqe *sqe;
-	int r = gather(s,
-		       SIZE_MAX); /* the spill comes first: what arrived earlier has to be in it */
+	/* The spill comes first: what arrived earlier has to be in it. */
+	int r = gather(s, SIZE_MAX);
 
 	if (!r)
-		r = grow_spill(s, TORC__BUFFER_BYTES);
+		r = torc__stream_spill(s, bytes);
 	if (r < 0)
 		return r;
-	sqe = torc_op_start(&s->rx, on_rx);
-	io_uring_prep_recv(sqe, s->fd, s->spill + s->spill_offset + s->spill_len,
-			   s->spill_capacity - s->spill_offset - s->spill_len, 0);
-	s->rx_private = true;
-	return 0;
-}
-
-static int arm(struct torc_stream *s)
-{
-	if (torc_op_pending(&s->rx))
-		return 0;
-	s->rx_private = false;
-	if (s->buffers->available)
-		arm_shared(s);
-	else
-		return arm_private(s);
+	ret_room->iov_base = s->spill + s->spill_offset + s->spill_len;
+	ret_room->iov_len = s->spill_capacity - s->spill_offset - s->spill_len;
 	return 0;
 }
 
@@ -200,12 +157,44 @@ static int arm(struct torc_stream *s)
  */
 static int tx_failure(const struct torc_stream *s)
 {
-	return s->tx_error == -EPIPE ? 0 : s->tx_error;
+	return s->tx_error == -EPIPE || s->fd != s->tx_fd ? 0 : s->tx_error;
 }
 
 static bool must_drain(const struct torc_stream *s)
 {
 	return s->draining && *s->draining && !s->busy;
+}
+
+void torc__stream_stop_receiving(struct torc_stream *s)
+{
+	torc_op_cancel(&s->rx);
+	while (torc_op_pending(&s->rx))
+		torc__slot_wait(&s->rx_wait, &close_rx_kind);
+}
+
+static void on_readable(struct torc_op *op, int res, unsigned cqe_flags)
+{
+	struct torc_stream *s = of_rx(op);
+
+	(void)cqe_flags;
+	if (res < 0 && res != -ECANCELED && res != -EINTR)
+		s->rx_error = res;
+	s->rx_ready = true;
+	torc__slot_wake(&s->rx_wait);
+}
+
+int torc__stream_await_readable(struct torc_stream *s)
+{
+	s->rx_ready = false;
+	if (!torc_op_pending(&s->rx))
+		io_uring_prep_poll_add(torc_op_start(&s->rx, on_readable), s->fd, POLLIN);
+	while (!s->rx_ready) {
+		int r = must_drain(s) ? -ECANCELED : torc__slot_wait(&s->rx_wait, &rx_kind);
+
+		if (r < 0)
+			return r;
+	}
+	return s->rx_error;
 }
 
 /* Wait until something has changed on the receiving side. */
@@ -216,44 +205,81 @@ static int await_rx(struct torc_stream *s)
 	if (must_drain(s))
 		return -ECANCELED;
 	r = tx_failure(s);
-	if (!r)
-		r = arm(s);
-	return r < 0 ? r : torc__slot_wait(&s->rx_wait, &rx_kind);
+	if (r < 0)
+		return r;
+	if (!torc_op_pending(&s->rx)) {
+		s->rx_private = false;
+		r = s->kind->arm(s);
+		if (r)
+			return r < 0 ? r : 0;
+	}
+	return torc__slot_wait(&s->rx_wait, &rx_kind);
 }
 
-static int show(struct torc_stream *s, struct torc_slice *ret_view)
+/* The bytes that are to be seen in one piece. */
+static struct torc_slice front(const struct torc_stream *s)
 {
+	struct torc_slice view = { NULL, 0 };
+
 	if (s->spill_len) {
-		*ret_view = (struct torc_slice){ s->spill + s->spill_offset, s->spill_len };
-		return 1;
-	}
-	if (s->rx_count) {
+		view = (struct torc_slice){ s->spill + s->spill_offset, s->spill_len };
+	} else if (s->rx_count) {
 		struct torc__buffers *b = s->buffers;
 
-		*ret_view = (struct torc_slice){ torc__buffer_data(b, s->rx_first) + s->rx_offset,
-						 b->meta[s->rx_first].len - s->rx_offset };
-		return 1;
+		view = (struct torc_slice){ torc__buffer_data(b, s->rx_first) + s->rx_offset,
+					    b->meta[s->rx_first].len - s->rx_offset };
 	}
+	if (view.len > s->rx_left)
+		view.len = (size_t)s->rx_left;
+	return view;
+}
+
+bool torc__stream_shown(const struct torc_stream *s, struct torc_slice *ret_view)
+{
+	*ret_view = front(s);
+	return ret_view->len;
+}
+
+void torc__stream_took(struct torc_stream *s, uint64_t n)
+{
+	if (s->owed)
+		torc_stream_consume(s, 0);
+	if (s->rx_left != TORC_STREAM_UNLIMITED)
+		s->rx_left -= n;
+}
+
+/* At the beginning of each call that reads. */
+static int begin_read(struct torc_stream *s)
+{
+	if (torc__unlikely(s->owed))
+		torc_stream_consume(s, 0);
+	if (torc__unlikely(s->rx_rate != NULL) && s->rx_resume_ns > torc_now_ns())
+		return torc_sleep_until(s->rx_resume_ns);
 	return 0;
 }
 
 int torc_stream_peek(struct torc_stream *s, struct torc_slice *ret_view)
 {
-	for (;;) {
-		int r = torc__scope_check(torc__self());
+	int r = begin_read(s);
 
+	for (; !r; r = await_rx(s)) {
+		struct torc_slice view = front(s);
+
+		r = torc__scope_check(torc__self());
 		if (r < 0)
 			return r;
-		if (show(s, ret_view))
+		if (view.len) {
+			*ret_view = view;
 			return 1;
+		}
+		if (!s->rx_left)
+			return 0;
 		if (s->rx_error)
 			return s->rx_error;
 		if (s->rx_eof)
 			return tx_failure(s);
-		r = await_rx(s);
-		if (r < 0)
-			return r;
 	}
+	return r;
 }
 
 static size_t consume_spill(struct torc_stream *s, size_t n)
@@ -270,7 +296,7 @@ static size_t consume_spill(struct torc_stream *s, size_t n)
 	return part;
 }
 
-void torc_stream_consume(struct torc_stream *s, size_t n)
+static void consume(struct torc_stream *s, size_t n)
 {
 	n -= consume_spill(s, n);
 	while (n) {
@@ -287,101 +313,64 @@ void torc_stream_consume(struct torc_stream *s, size_t n)
 	}
 }
 
-static size_t contiguous(const struct torc_stream *s)
+void torc_stream_consume(struct torc_stream *s, size_t n)
 {
-	if (s->spill_len)
-		return s->spill_len;
-	return s->rx_count ? s->buffers->meta[s->rx_first].len - s->rx_offset : 0;
+	n += s->owed;
+	s->owed = 0;
+	torc__check(n <= s->rx_left, "more bytes were consumed than were shown");
+	if (s->rx_left != TORC_STREAM_UNLIMITED)
+		s->rx_left -= n;
+	if (torc__unlikely(s->rx_rate != NULL))
+		s->rx_resume_ns = torc_rate_reserve(s->rx_rate, n);
+	consume(s, n);
 }
 
 int torc_stream_fill(struct torc_stream *s, size_t least, struct torc_slice *ret_view)
 {
+	int r = begin_read(s);
+
 	if (least > TORC_STREAM_VIEW_MAX)
 		return -EMSGSIZE;
-	for (;;) {
-		int r = torc__scope_check(torc__self());
+	for (; !r; r = await_rx(s)) {
+		size_t most = least < s->rx_left ? least : (size_t)s->rx_left;
+		bool busy = s->rx_private && torc_op_pending(&s->rx);
 
+		r = torc__scope_check(torc__self());
 		/* While the kernel writes into the spill it must stay where it is. */
-		if (!r && contiguous(s) < least && !(s->rx_private && torc_op_pending(&s->rx)))
-			r = s->spill_len || s->rx_count > 1 ? gather(s, least) : 0;
+		if (!r && front(s).len < most && !busy)
+			r = s->spill_len || s->rx_count > 1 ? gather(s, most) : 0;
 		if (r < 0)
 			return r;
-		if (contiguous(s) >= least)
-			return show(s, ret_view);
+		if (front(s).len >= most) {
+			*ret_view = front(s);
+			return most == least;
+		}
 		if (s->rx_error)
 			return s->rx_error;
 		if (s->rx_eof && tx_failure(s))
 			return tx_failure(s);
 		if (s->rx_eof) {
-			*ret_view = (struct torc_slice){ NULL, 0 };
-			show(s, ret_view);
+			*ret_view = front(s);
 			return 0;
 		}
-		r = await_rx(s);
-		if (r < 0)
-			return r;
 	}
+	return r;
 }
 
-int torc_stream_read(struct torc_stream *s, void *buf, size_t len)
+void torc_stream_limit(struct torc_stream *s, uint64_t most)
 {
-	struct torc_slice view;
-	int r = torc_stream_peek(s, &view);
-
-	if (r <= 0)
-		return r;
-	if (len > view.len)
-		len = view.len;
-	memcpy(buf, view.data, len);
-	torc_stream_consume(s, len);
-	return (int)len;
+	if (s->owed)
+		torc_stream_consume(s, 0);
+	s->rx_left = most;
 }
 
-int torc_stream_read_exact(struct torc_stream *s, void *buf, size_t len)
+void torc_stream_limit_rates(struct torc_stream *s, struct torc_rate *rx, struct torc_rate *tx)
 {
-	char *p = buf;
-
-	while (len) {
-		int r = torc_stream_read(s, p, len);
-
-		if (r <= 0)
-			return r ? r : -EPIPE;
-		p += r;
-		len -= (size_t)r;
-	}
-	return 0;
-}
-
-int torc_stream_read_until(struct torc_stream *s, char delimiter, size_t limit,
-			   struct torc_slice *ret_view)
-{
-	size_t looked = 0;
-
-	for (;;) {
-		const char *found;
-		size_t len;
-		int r = torc_stream_fill(s, looked + 1, ret_view);
-
-		if (r <= 0)
-			return r;
-		len = ret_view->len < limit ? ret_view->len : limit;
-		found = memchr(ret_view->data + looked, delimiter, len - looked);
-		if (found) {
-			ret_view->len = (size_t)(found - ret_view->data) + 1;
-			return 1;
-		}
-		if (len == limit)
-			return -EMSGSIZE;
-		looked = len;
-	}
+	s->rx_rate = rx;
+	s->tx_rate = tx;
 }
 
 /* --- sending --- */
-
-static struct torc_stream *of_tx(struct torc_op *op)
-{
-	return torc__container_of(op, struct torc_stream, tx);
-}
 
 static void drop_sending(struct torc_stream *s)
 {
@@ -397,11 +386,8 @@ static void drop_pending(struct torc_stream *s)
 	s->pending_len = s->pending_capacity = 0;
 }
 
-static void on_tx(struct torc_op *op, int res, unsigned cqe_flags)
+void torc__stream_sent(struct torc_stream *s, int res)
 {
-	struct torc_stream *s = of_tx(op);
-
-	(void)cqe_flags;
 	if (res < 0 && res != -EINTR && res != -EAGAIN) {
 		s->tx_error = res == -ECANCELED ? -EPIPE : res;
 		drop_sending(s);
@@ -413,34 +399,19 @@ static void on_tx(struct torc_op *op, int res, unsigned cqe_flags)
 		if (!s->tx_full)
 			drop_sending(s);
 		if (s->sending || s->pending)
-			defer(s);
+			torc__stream_defer(s);
 	}
 	torc__slot_wake(&s->tx_wait);
 }
 
-/* The peer keeps up: the send is over when it is submitted, and only a failure is worth a completion. */
-static void send_quietly(struct torc_stream *s, const char *data, uint32_t len)
+void torc__stream_on_tx(struct torc_op *op, int res, unsigned cqe_flags)
 {
-	struct io_uring_sqe *sqe = torc_op_start_quiet(&s->tx, on_tx, (int)len);
-
-	io_uring_prep_send(sqe, s->fd, data, len, MSG_NOSIGNAL | MSG_WAITALL | MSG_DONTWAIT);
-	sqe->flags |= IOSQE_CQE_SKIP_SUCCESS;
-}
-
-/* The socket's buffer is full: let the kernel wait until the peer has made room. */
-static void send_waiting(struct torc_stream *s, const char *data, uint32_t len)
-{
-	struct io_uring_sqe *sqe = torc_op_start(&s->tx, on_tx);
-
-	io_uring_prep_send(sqe, s->fd, data, len, MSG_NOSIGNAL | MSG_WAITALL);
+	(void)cqe_flags;
+	torc__stream_sent(torc__container_of(op, struct torc_stream, tx), res);
 }
 
 static void start_send(struct torc_stream *s)
 {
-	/* Who waits for the end of the send must be woken by it: a quiet one ends no sleep of the loop. */
-	bool quiet =
-		!s->tx_full && !s->tx_wait && !(s->buffers->loop->ring.disabled & TORC__CQE_SKIP);
-
 	if (!s->sending) {
 		s->sending = s->pending;
 		s->sending_len = s->pending_len;
@@ -449,8 +420,7 @@ static void start_send(struct torc_stream *s)
 		s->pending = NULL;
 		s->pending_len = s->pending_capacity = 0;
 	}
-	(quiet ? send_quietly : send_waiting)(s, s->sending + s->sending_offset,
-					      s->sending_len - s->sending_offset);
+	s->kind->send(s);
 }
 
 /* The end of a turn in which something was written, or too much was received. */
@@ -482,7 +452,7 @@ static int await_tx(struct torc_stream *s, size_t most)
 {
 	int r = tx_check(s);
 
-	while (!r && unsent(s) > most) {
+	while (!r && torc__stream_unsent(s) > most) {
 		r = torc__slot_wait(&s->tx_wait, &tx_kind);
 		if (!r)
 			r = tx_check(s);
@@ -513,8 +483,10 @@ int torc_stream_reserve(struct torc_stream *s, size_t len, char **ret_room)
 {
 	int r;
 
-	torc__check(len && len <= TX_DIRECT, "torc_stream_reserve takes 1 .. 16384 bytes");
-	r = await_tx(s, TX_HIGH - len);
+	torc__check(len && len <= TORC__TX_DIRECT, "torc_stream_reserve takes 1 .. 16384 bytes");
+	r = torc__likely(!s->tx_rate) ? 0 : torc_sleep_until(s->tx_resume_ns);
+	if (!r)
+		r = await_tx(s, TORC__TX_HIGH - len);
 	if (!r)
 		r = grow_pending(s, len);
 	if (r < 0)
@@ -528,10 +500,24 @@ void torc_stream_commit(struct torc_stream *s, size_t len)
 	torc__check(s->pending_len + len <= s->pending_capacity,
 		    "more was committed than reserved");
 	s->pending_len += (uint32_t)len;
+	if (torc__unlikely(s->tx_rate != NULL))
+		s->tx_resume_ns = torc_rate_reserve(s->tx_rate, len);
 	if (s->pending_len)
-		defer(s);
+		torc__stream_defer(s);
 	else
 		drop_pending(s);
+}
+
+static int write_piece(struct torc_stream *s, const void *data, size_t len)
+{
+	char *room;
+	int r = torc_stream_reserve(s, len, &room);
+
+	if (r < 0)
+		return r;
+	memcpy(room, data, len);
+	torc_stream_commit(s, len);
+	return 0;
 }
 
 /* Nothing is under way on this stream but what we send. */
@@ -541,27 +527,37 @@ static int write_direct(struct torc_stream *s, const void *data, size_t len)
 
 	if (r < 0)
 		return r;
-	r = torc_send_all(s->fd, data, len);
+	r = s->kind->write(s, data, len);
 	if (r < 0)
 		s->tx_error = r == -ECANCELED || r == -ETIMEDOUT ? -EPIPE : r;
 	return r;
 }
 
+/* In pieces that fit: for a kind that does not send the caller's memory, and to keep to a rate. */
+static int write_pieces(struct torc_stream *s, const char *data, size_t len)
+{
+	size_t done = 0;
+	int r = 0;
+
+	while (!r && done < len) {
+		size_t part = len - done < TORC__TX_DIRECT ? len - done : TORC__TX_DIRECT;
+
+		r = write_piece(s, data + done, part);
+		if (!r)
+			done += part;
+	}
+	if ((r == -ECANCELED || r == -ETIMEDOUT) && done)
+		s->tx_error = -EPIPE; /* it is not known what has come through */
+	return r;
+}
+
 int torc_stream_write(struct torc_stream *s, const void *data, size_t len)
 {
-	char *room;
-	int r;
-
-	if (len >= TX_DIRECT)
+	if (torc__likely(len < TORC__TX_DIRECT))
+		return len ? write_piece(s, data, len) : tx_check(s);
+	if (s->kind->write && !s->tx_rate)
 		return write_direct(s, data, len);
-	if (!len)
-		return tx_check(s);
-	r = torc_stream_reserve(s, len, &room);
-	if (r < 0)
-		return r;
-	memcpy(room, data, len);
-	torc_stream_commit(s, len);
-	return 0;
+	return write_pieces(s, data, len);
 }
 
 int torc_stream_flush(struct torc_stream *s)
@@ -575,7 +571,7 @@ int torc_stream_shutdown(struct torc_stream *s)
 
 	if (r < 0)
 		return r;
-	r = torc_shutdown(s->fd, SHUT_WR);
+	r = s->kind->shutdown(s);
 	if (!r)
 		s->tx_closed = true;
 	return r;
@@ -583,14 +579,17 @@ int torc_stream_shutdown(struct torc_stream *s)
 
 /* --- open and close --- */
 
-int torc_stream_open(struct torc_stream *s, int fd)
+void torc__stream_init(struct torc_stream *s, const struct torc__stream_kind *kind,
+		       struct torc__buffers *b, int rx_fd, int tx_fd)
 {
-	struct torc__buffers *b = torc__buffers(torc__self()->loop);
-
-	if (!b)
-		return -ENOMEM;
-	*s = (struct torc_stream){ .fd = fd, .buffers = b, .work = { .run = end_of_turn } };
-	return 0;
+	*s = (struct torc_stream){
+		.kind = kind,
+		.fd = rx_fd,
+		.tx_fd = tx_fd,
+		.buffers = b,
+		.work = { .run = end_of_turn },
+		.rx_left = TORC_STREAM_UNLIMITED,
+	};
 }
 
 void torc_stream_set_busy(struct torc_stream *s, bool busy)
@@ -602,10 +601,8 @@ void torc_stream_set_busy(struct torc_stream *s, bool busy)
 static void end_operations(struct torc_stream *s)
 {
 	s->closing = true;
-	torc_op_cancel(&s->rx);
 	torc_op_cancel(&s->tx);
-	while (torc_op_pending(&s->rx))
-		torc__slot_wait(&s->rx_wait, &close_rx_kind);
+	torc__stream_stop_receiving(s);
 	while (torc_op_pending(&s->tx))
 		torc__slot_wait(&s->tx_wait, &close_tx_kind);
 	while (s->work.queued) /* the loop still has our turn work */
@@ -614,7 +611,7 @@ static void end_operations(struct torc_stream *s)
 
 int torc_stream_close(struct torc_stream *s)
 {
-	int r = unsent(s) ? await_tx(s, 0) : s->tx_error;
+	int r = torc__stream_unsent(s) ? await_tx(s, 0) : s->tx_error;
 
 	end_operations(s);
 	while (s->rx_count)
@@ -622,6 +619,6 @@ int torc_stream_close(struct torc_stream *s)
 	drop_spill(s);
 	drop_pending(s);
 	drop_sending(s);
-	torc_close(s->fd);
+	s->kind->close(s);
 	return r;
 }

@@ -1,8 +1,9 @@
 /*
- * io/stream.h - a connected socket with buffers: read without copying, write in one send per turn.
+ * io/stream.h - buffers over a socket, pipe, terminal or file, or between two fibers: read without copying, write
+ * in one send per turn.
  *
  * Receiving. Data arrives in buffers that the loop shares among its connections: a stream that waits
- * for data holds none. torc_stream_peek shows what is there without copying it, torc_stream_consume
+ * for data holds none (but one over a regular file has its own). torc_stream_peek shows what is there without copying it, torc_stream_consume
  * gives it back:
  *
  *	while ((r = torc_stream_peek(s, &in)) > 0) {
@@ -10,7 +11,7 @@
  *		torc_stream_consume(s, in.len);
  *	}
  *
- * A reader that does not keep up stops the receiving, and with it, through TCP, the peer.
+ * A reader that does not keep up stops the receiving, and with it, through TCP or the pipe, the peer.
  *
  * Sending. torc_stream_write copies into a buffer that goes out once, at the end of the loop's turn: the
  * answers to a train of pipelined requests are one send. When 64 KiB wait to be sent, it
@@ -27,7 +28,10 @@
 
 TORC_BEGIN_DECLS
 
+struct torc__stream_kind;
+struct torc__stream_memory;
 struct torc__wait;
+struct torc_rate;
 
 /* Caller's memory from torc_stream_open to torc_stream_close. The fields are private. */
 struct torc_stream {
@@ -35,17 +39,24 @@ struct torc_stream {
 	struct torc__turn_work work;
 	struct torc__wait *rx_wait, *tx_wait;
 	struct torc__buffers *buffers;
-	int fd;
+	const struct torc__stream_kind *kind;
+	int fd, tx_fd; /* to read from and to write to; of a socket the same */
 	int32_t rx_error, tx_error;
 	uint32_t rx_offset;                   /* consumed bytes of the first buffer */
 	uint16_t rx_first, rx_last, rx_count; /* received buffers, in order */
-	bool rx_eof, rx_private, tx_full, tx_closed, closing, busy;
+	bool rx_eof, rx_private, rx_ready, rx_bulk;
+	bool tx_full, tx_closed, closing, busy;
 	char *spill; /* bytes in front of the received buffers, contiguous */
 	uint32_t spill_offset, spill_len, spill_capacity;
 	char *pending, *sending; /* chunks: filled, and in the kernel's hands */
 	uint32_t pending_len, pending_capacity;
 	uint32_t sending_len, sending_offset, sending_capacity;
-	const bool *draining; /* the server's, or NULL */
+	size_t owed;      /* shown by torc_stream_read_line, to be consumed by the next read */
+	uint64_t rx_left; /* that may still be read: torc_stream_limit */
+	struct torc_rate *rx_rate, *tx_rate;
+	uint64_t rx_resume_ns, tx_resume_ns;
+	const bool *draining;                 /* the server's, or NULL */
+	struct torc__stream_memory *in, *out; /* torc_stream_pair */
 };
 
 /* What fits into one contiguous view (torc_stream_fill, torc_stream_read_until). */
@@ -64,6 +75,38 @@ struct torc_stream {
 TORC_API TORC_MUST_CHECK int torc_stream_open(struct torc_stream *stream, int fd);
 
 /*
+ * torc_stream_open_fds - put a stream onto anything else that is read and written: pipes, terminals, regular files, standard
+ * input and output.
+ *
+ * Reading and writing are at the descriptor's own position, as with read(2) and write(2). A descriptor for both
+ * directions is passed twice. The end that a regular file or a terminal has shown once stays the end.
+ *
+ *   @rx_fd  to read from, or -1: reading is -EBADF
+ *   @tx_fd  to write to, or -1: writing is -EBADF. Both are the stream's from now on: torc_stream_shutdown closes
+ *           tx_fd unless it is rx_fd, torc_stream_close what is left
+ *
+ * Returns     0
+ *             -ENOMEM   no memory for the loop's buffers; the descriptors are still the caller's
+ * Suspends    never
+ * Thread      a fiber's; the stream belongs to its loop
+ */
+TORC_API TORC_MUST_CHECK int torc_stream_open_fds(struct torc_stream *stream, int rx_fd, int tx_fd);
+
+/*
+ * torc_stream_pair - two streams, each of which reads what is written to the other, without a descriptor or a copy by the
+ * kernel: for tests, and for code that wants a stream.
+ *
+ * Up to 128 KiB are on their way in each direction. What was written before an end is closed is read before the end; a
+ * write to a stream whose other end is closed fails with -EPIPE.
+ *
+ * Returns     0
+ *             -ENOMEM
+ * Suspends    never
+ * Thread      a fiber's; both streams belong to its loop
+ */
+TORC_API TORC_MUST_CHECK int torc_stream_pair(struct torc_stream *a, struct torc_stream *b);
+
+/*
  * torc_stream_peek - see what has been received.
  *
  *   @ret_view  valid until the next call that reads or consumes
@@ -73,7 +116,8 @@ TORC_API TORC_MUST_CHECK int torc_stream_open(struct torc_stream *stream, int fd
  *             -ECANCELED, -ETIMEDOUT   the scope; nothing was consumed. -ECANCELED also in a draining
  *                                      server (io/server.h)
  *             -ECONNRESET, ...   the connection failed
- * Suspends    if nothing is there
+ *             -EIO, -EBADF, ...  the file failed, as read(2)
+ * Suspends    if nothing is there, and while a rate holds it back (torc_stream_limit_rates)
  */
 TORC_API TORC_MUST_CHECK int torc_stream_peek(struct torc_stream *stream,
 					      struct torc_slice *ret_view);
@@ -125,14 +169,48 @@ TORC_API TORC_MUST_CHECK int torc_stream_read_until(struct torc_stream *stream, 
 						    size_t limit, struct torc_slice *ret_view);
 
 /*
+ * torc_stream_read_line - see one line, without its end: a newline, or a carriage return and a newline. The next call that
+ * reads consumes it.
+ *
+ *   @limit     1 .. TORC_STREAM_VIEW_MAX: the longest line, with its end
+ *   @ret_line  valid until the next call that reads or consumes
+ *
+ * Returns     1   a line; the last one of a stream may lack its end
+ *             0   the stream ended, and everything was read
+ *             -EMSGSIZE   longer than `limit`: nothing was consumed
+ *             or as torc_stream_peek
+ */
+TORC_API TORC_MUST_CHECK int torc_stream_read_line(struct torc_stream *stream, size_t limit,
+						   struct torc_slice *ret_line);
+
+/* torc_stream_unlimited, for torc_stream_limit. */
+#define TORC_STREAM_UNLIMITED UINT64_MAX
+
+/*
+ * torc_stream_limit - let at most `most` more bytes be read: then the stream seems to end, until another limit is set.
+ *
+ * For a part whose length is known, such as a body: whoever is given the stream cannot read beyond it.
+ */
+TORC_API void torc_stream_limit(struct torc_stream *stream, uint64_t most);
+
+/*
+ * torc_stream_limit_rates - keep to a number of bytes per second (io/rate.h), of what is consumed and of what is written.
+ *
+ *   @rx, @tx  NULL: no limit. Borrowed until the stream is closed; may be shared by any number of streams, of all loops
+ */
+TORC_API void torc_stream_limit_rates(struct torc_stream *stream, struct torc_rate *rx,
+				      struct torc_rate *tx);
+
+/*
  * torc_stream_write - send bytes, in order, at the end of the turn.
  *
  * Returns     0   they are on their way, or (16 KiB and more) taken by the kernel
  *             -EPIPE, -ECONNRESET, ...   the connection has failed, now or in an earlier write
+ *             -ENOSPC, -EDQUOT, -EFBIG, ...  the same of a file, as write(2)
  *             -ECANCELED, -ETIMEDOUT   the scope. If len is below 16 KiB, nothing of it was taken;
  *                                      else an unknown part: later writes fail with -EPIPE
  *             -ENOMEM
- * Suspends    if 64 KiB are waiting to be sent, or len is 16 KiB or more
+ * Suspends    if 64 KiB are waiting to be sent, len is 16 KiB or more, or a rate holds it back
  */
 TORC_API TORC_MUST_CHECK int torc_stream_write(struct torc_stream *stream, const void *data,
 					       size_t len);
@@ -161,9 +239,37 @@ TORC_API TORC_MUST_CHECK int torc_stream_flush(struct torc_stream *stream);
 /*
  * torc_stream_shutdown - flush, then tell the peer that no more will come (half-close). Receiving goes on.
  *
+ * Over descriptors the one for writing is closed, unless it is the one for reading too.
+ *
  * Returns     0, or as torc_stream_write
  */
 TORC_API TORC_MUST_CHECK int torc_stream_shutdown(struct torc_stream *stream);
+
+/*
+ * torc_stream_copy - what `from` reads until its end, to `to`.
+ *
+ * Between two sockets, or a socket and a pipe, the kernel moves the bytes without showing them (splice(2)); what was
+ * received before is sent first. The descriptors are made non-blocking for that, and stay so: others who have them by dup(2) or
+ * fork(2) see it. `to` is flushed, and not shut down.
+ *
+ *   @most        0 .. UINT64_MAX: after so many bytes it returns as at the end
+ *   @ret_copied  bytes taken from `from`, also on failure: then some of them may not have got through. May be NULL
+ *
+ * Returns     0   the end of `from`, or `most` bytes
+ *             or as torc_stream_peek and torc_stream_write. After the scope has ended it both streams may be used
+ *             on, but that bytes which had been taken and not sent are lost: *ret_copied counts them, and writes
+ *             to `to` then fail with -EPIPE
+ * Suspends    yes
+ */
+TORC_API TORC_MUST_CHECK int torc_stream_copy(struct torc_stream *to, struct torc_stream *from,
+					      uint64_t most, uint64_t *ret_copied);
+
+/*
+ * torc_stream_tee - the same to two streams, at the speed of the slower one. The first that fails ends it.
+ */
+TORC_API TORC_MUST_CHECK int torc_stream_tee(struct torc_stream *to, struct torc_stream *also_to,
+					     struct torc_stream *from, uint64_t most,
+					     uint64_t *ret_copied);
 
 /*
  * torc_stream_close - flush, as far as the scope allows, and close the socket.

@@ -58,6 +58,7 @@ enum torc__feature {
 	TORC__MEMBARRIER = 1 << 8,
 	TORC__RING_FUTEX = 1 << 9,
 	TORC__RING_FTRUNCATE = 1 << 10,
+	TORC__SPLICE = 1 << 11,
 };
 
 /* Parse TORC_DISABLE. Returns 0 or -EINVAL, with the unknown name in *ret_unknown. */

@@ -40,6 +40,7 @@ struct torc__system {
 	int (*rename)(const char *from, const char *to);
 	int (*dup)(int fd);
 	int (*close)(int fd);
+	int (*seekable)(int fd);
 	int (*write)(int fd, const void *buf, size_t len);
 	uint64_t (*wall_ns)(void);
 

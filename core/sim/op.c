@@ -101,19 +101,47 @@ static size_t cut(size_t len, size_t whole)
 	return len <= whole ? len : torc__sim_cut(len);
 }
 
-static int attempt_read(struct torc__sim_op *op)
+/* Into a provided buffer, which is picked when there is something for it. */
+static ssize_t into_selected(struct torc__sim_op *op,
+			     ssize_t (*transfer)(struct torc__sim_op *op, char *memory, size_t len))
+{
+	size_t len = op->sqe.len;
+	uint16_t id;
+	char *memory;
+	ssize_t r;
+
+	memory = torc__sim_chaos(TORC_SIM_NOBUFS)
+			 ? NULL
+			 : torc__sim_buffer_take(op->ring, op->sqe.buf_group, &len, &id);
+	if (!memory)
+		return -ENOBUFS;
+	r = transfer(op, memory, len);
+	if (r > 0)
+		op->flags = IORING_CQE_F_BUFFER | (unsigned)id << IORING_CQE_BUFFER_SHIFT;
+	else
+		torc__sim_buffer_untake(op->ring, id);
+	return r;
+}
+
+static ssize_t read_into(struct torc__sim_op *op, char *memory, size_t len)
 {
 	struct torc__sim_file *file = op->file;
 
+	return file->kind->read(file, memory, cut(len, file->kind->whole_read), op->sqe.off, 0);
+}
+
+static int attempt_read(struct torc__sim_op *op)
+{
+	struct torc__sim_file *file = op->file;
 	int r;
 
 	if (!file->kind->read)
 		return -EBADF;
+	if (op->sqe.flags & IOSQE_BUFFER_SELECT)
+		return or_again(op, into_selected(op, read_into));
 	if (file->kind->is_socket && !op->claim.len)
 		return 0;
-	r = or_again(op,
-		     file->kind->read(file, op->claim.memory,
-				      cut(op->claim.len, file->kind->whole_read), op->sqe.off, 0));
+	r = or_again(op, read_into(op, op->claim.memory, op->claim.len));
 	if (r > 0)
 		op->done = (size_t)r;
 	return r;
@@ -133,6 +161,11 @@ static int attempt_write(struct torc__sim_op *op)
 static bool never_waits(const struct torc__sim_op *op)
 {
 	return op->sqe.msg_flags & MSG_DONTWAIT;
+}
+
+static int unless_asked(const struct torc__sim_op *op, ssize_t r)
+{
+	return r == TORC__SIM_WAIT && never_waits(op) ? -EAGAIN : (int)r;
 }
 
 /* A datagram, which is all or nothing. */
@@ -192,33 +225,13 @@ static ssize_t recv_into(struct torc__sim_op *op, char *memory, size_t len)
 	return file->kind->read(file, memory, torc__sim_cut(len), 0, (int)op->sqe.msg_flags);
 }
 
-static int recv_selected(struct torc__sim_op *op)
-{
-	size_t len = op->sqe.len;
-	uint16_t id;
-	char *memory;
-	ssize_t r;
-
-	memory = torc__sim_chaos(TORC_SIM_NOBUFS)
-			 ? NULL
-			 : torc__sim_buffer_take(op->ring, op->sqe.buf_group, &len, &id);
-	if (!memory)
-		return -ENOBUFS;
-	r = recv_into(op, memory, len);
-	if (r > 0)
-		op->flags = IORING_CQE_F_BUFFER | (unsigned)id << IORING_CQE_BUFFER_SHIFT;
-	else
-		torc__sim_buffer_untake(op->ring, id);
-	return r == TORC__SIM_WAIT && never_waits(op) ? -EAGAIN : (int)r;
-}
-
 static int attempt_recv(struct torc__sim_op *op)
 {
 	if (!op->file->kind->is_socket)
 		return -ENOTSOCK;
 	break_perhaps(op->file);
 	if (op->sqe.flags & IOSQE_BUFFER_SELECT)
-		return recv_selected(op);
+		return unless_asked(op, into_selected(op, recv_into));
 	if (torc__sim_is_datagram(op->file))
 		return unless_waiting(op, recv_into(op, op->claim.memory, op->claim.len));
 	return with_waitall(op,

@@ -223,6 +223,14 @@ static int sys_close(int fd)
 	return torc__sim_fd_close(fd);
 }
 
+/* What cannot be polled is a file or a directory. */
+static int sys_seekable(int fd)
+{
+	const struct torc__sim_file *file = torc__sim_fd_file(fd);
+
+	return file && !file->kind->poll;
+}
+
 static int sys_write(int fd, const void *buf, size_t len)
 {
 	struct torc__sim_file *file = torc__sim_fd_file(fd);
@@ -310,6 +318,7 @@ const struct torc__system torc__sim_system = {
 	.rename = sys_rename,
 	.dup = sys_dup,
 	.close = sys_close,
+	.seekable = sys_seekable,
 	.write = sys_write,
 	.wall_ns = sys_wall_ns,
 	.run_loops = torc__sim_run_loops,

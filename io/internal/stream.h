@@ -1,0 +1,76 @@
+/*
+ * io/internal/stream.h - what differs between streams: where their bytes come from and go to.
+ *
+ * io/stream.c has what they have in common: received buffers and the spill in front of them, unsent bytes, who waits.
+ * A kind starts the operations whose completions torc__stream_on_rx and torc__stream_on_tx take, or, without a kernel
+ * below, moves the bytes itself.
+ */
+#ifndef TORC_IO_INTERNAL_STREAM_H
+#define TORC_IO_INTERNAL_STREAM_H
+
+#include <torc/io/stream.h>
+
+#include "core/internal/fiber.h"
+#include "io/internal/buffers.h"
+
+/* Bytes that may wait to be sent, and from where on the caller's memory is sent as it is. */
+#define TORC__TX_HIGH   65536u
+#define TORC__TX_DIRECT 16384u
+
+struct torc__stream_kind {
+	/*
+	 * Get more bytes; no receiving is under way, and neither a scope nor a failure is in the way. Returns 0 when they will
+	 * come, and who waits will be woken; 1 when some have come, or the end; or a negative errno.
+	 */
+	int (*arm)(struct torc_stream *s);
+	/* Send what is in s->sending from sending_offset on; at the end of a turn, outside of fibers. */
+	void (*send)(struct torc_stream *s);
+	/* The caller's bytes, at least TORC__TX_DIRECT of them, while nothing else is unsent. NULL: they are copied. */
+	int (*write)(struct torc_stream *s, const void *data, size_t len);
+	int (*shutdown)(struct torc_stream *s); /* everything was sent */
+	void (*close)(struct torc_stream *s);   /* no operation is pending any more */
+};
+
+/* A stream on these; what can fail was done before. */
+void torc__stream_init(struct torc_stream *s, const struct torc__stream_kind *kind,
+		       struct torc__buffers *b, int rx_fd, int tx_fd);
+
+/* For torc_op_start: what the completions do. */
+void torc__stream_on_rx(struct torc_op *op, int res, unsigned cqe_flags);
+void torc__stream_on_tx(struct torc_op *op, int res, unsigned cqe_flags);
+
+/* To be called with what a sending that needed no operation has come to, as if it were a completion. */
+void torc__stream_sent(struct torc_stream *s, int res);
+
+/* Room for `more` bytes behind what the spill holds, in one piece with it. 0 or -ENOMEM. */
+int torc__stream_spill(struct torc_stream *s, size_t more);
+
+/*
+ * Room for what the kernel is to receive next: behind the spill, to which what is in received buffers is moved. At least
+ * `bytes` are asked for; what there is comes out. 0 or -ENOMEM.
+ */
+int torc__stream_receive_room(struct torc_stream *s, size_t bytes, struct iovec *ret_room);
+
+/* What is to be seen in one piece; false: nothing is. */
+bool torc__stream_shown(const struct torc_stream *s, struct torc_slice *ret_view);
+
+/*
+ * For those who take the bytes from the descriptor themselves. Stop the receiving: not to be cut short, for the kernel has
+ * our memory. Wait until there is something to take: 0, or a negative errno. Say how much was taken.
+ */
+void torc__stream_stop_receiving(struct torc_stream *s);
+int torc__stream_await_readable(struct torc_stream *s);
+void torc__stream_took(struct torc_stream *s, uint64_t n);
+
+/* Do something at the end of the turn: send, stop receiving. */
+static inline void torc__stream_defer(struct torc_stream *s)
+{
+	torc__turn_defer(s->buffers->loop, &s->work);
+}
+
+static inline size_t torc__stream_unsent(const struct torc_stream *s)
+{
+	return s->pending_len + s->sending_len - s->sending_offset;
+}
+
+#endif

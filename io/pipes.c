@@ -1,0 +1,68 @@
+#include "io/internal/pipes.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <unistd.h>
+
+#include "core/internal/system.h"
+
+/* Two descriptors each. */
+#define KEPT 16u
+
+struct pipes {
+	unsigned count;
+	struct torc__pipe kept[KEPT];
+};
+
+static void close_both(struct torc__pipe pipe)
+{
+	close(pipe.rx);
+	close(pipe.tx);
+}
+
+static void destroy(void *data)
+{
+	struct pipes *p = data;
+
+	while (p->count)
+		close_both(p->kept[--p->count]);
+	torc__free(p);
+}
+
+static struct pipes *pipes_of(struct torc__loop *loop)
+{
+	struct torc__attached *attached = &loop->attached[TORC__ATTACHED_PIPES];
+
+	if (!attached->data)
+		*attached =
+			(struct torc__attached){ torc__calloc(1, sizeof(struct pipes)), destroy };
+	return attached->data;
+}
+
+int torc__pipe_take(struct torc__loop *loop, struct torc__pipe *ret)
+{
+	struct pipes *p = pipes_of(loop);
+	int fds[2];
+
+	if (!p)
+		return -ENOMEM;
+	if (p->count) {
+		*ret = p->kept[--p->count];
+		return 0;
+	}
+	if (pipe2(fds, O_CLOEXEC | O_NONBLOCK) < 0)
+		return -errno;
+	(void)fcntl(fds[1], F_SETPIPE_SZ, TORC__PIPE_BYTES); /* or it stays as it is */
+	*ret = (struct torc__pipe){ fds[0], fds[1] };
+	return 0;
+}
+
+void torc__pipe_give(struct torc__loop *loop, struct torc__pipe pipe, bool empty)
+{
+	struct pipes *p = loop->attached[TORC__ATTACHED_PIPES].data;
+
+	if (empty && p->count < KEPT)
+		p->kept[p->count++] = pipe;
+	else
+		close_both(pipe);
+}

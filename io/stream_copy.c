@@ -1,0 +1,315 @@
+/*
+ * io/stream_copy.c - from stream to stream.
+ *
+ * Where both have descriptors that can be spliced, the bytes go from one to the other inside of the kernel: splice(2), called
+ * directly, since it does not wait (the descriptors are non-blocking), and a poll in the ring where it would. The ring's own
+ * operation for it is no help: it always goes to a thread of the kernel, which costs more than it moves. A socket needs a pipe
+ * in between; it is taken from the loop's when there is something to move, and given back when that has got through, so
+ * that a connection that waits has none.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/stat.h>
+
+#include <torc/io/stream.h>
+
+#include "core/internal/fiber.h"
+#include "io/internal/call.h"
+#include "io/internal/pipes.h"
+#include "io/internal/stream.h"
+
+/* Rounds without a wait after which other fibers have their turn. */
+#define ROUNDS 16
+
+struct copy {
+	struct torc_stream *to, *from;
+	uint64_t left, copied;
+	int rounds;
+};
+
+/* --- what is shown, by copying --- */
+
+static void count(struct copy *c, size_t n)
+{
+	c->left -= n;
+	c->copied += n;
+}
+
+/* Everything that is there, without waiting for more. */
+static int copy_shown(struct copy *c)
+{
+	struct torc_slice view;
+
+	while (c->left && torc__stream_shown(c->from, &view)) {
+		int r;
+
+		if (view.len > c->left)
+			view.len = (size_t)c->left;
+		r = torc_stream_write(c->to, view.data, view.len);
+		if (r < 0)
+			return r;
+		torc_stream_consume(c->from, view.len);
+		count(c, view.len);
+	}
+	return 0;
+}
+
+static int copy_by_memory(struct copy *c)
+{
+	struct torc_slice view;
+	int r = 0;
+
+	while (!r && c->left) {
+		r = torc_stream_peek(c->from, &view);
+		if (r > 0)
+			r = copy_shown(c);
+		else
+			return r;
+	}
+	return r;
+}
+
+/* --- splicing --- */
+
+static int await_writable(struct copy *c)
+{
+	int r = TORC__CALL(poll_add, c->to->tx_fd, POLLOUT);
+
+	return r < 0 ? r : 0;
+}
+
+/* Let other fibers run now and then, though nothing has to be waited for. */
+static int take_turns(struct copy *c)
+{
+	if (++c->rounds < ROUNDS)
+		return 0;
+	c->rounds = 0;
+	return torc_yield();
+}
+
+static ssize_t move(int from, int to, size_t len)
+{
+	ssize_t n;
+
+	do
+		n = splice(from, NULL, to, NULL, len, SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
+	while (n < 0 && errno == EINTR);
+	return n < 0 ? -errno : n;
+}
+
+static size_t at_once(const struct copy *c)
+{
+	return c->left < TORC__PIPE_BYTES ? (size_t)c->left : TORC__PIPE_BYTES;
+}
+
+/* One of both is a pipe, so that none is needed in between. */
+static int splice_directly(struct copy *c)
+{
+	int r = 0;
+
+	while (!r && c->left) {
+		ssize_t n = move(c->from->fd, c->to->tx_fd, at_once(c));
+
+		if (!n) {
+			c->from->rx_eof = true;
+			return 0;
+		}
+		if (n > 0) {
+			count(c, (size_t)n);
+			r = take_turns(c);
+		} else if (n != -EAGAIN) {
+			return (int)n;
+		} else {
+			/* It does not say which of them was not ready; the one that is costs little. */
+			r = torc__stream_await_readable(c->from);
+			if (!r)
+				r = await_writable(c);
+		}
+	}
+	return r;
+}
+
+/* All that is in the pipe. */
+static int push_out(struct copy *c, struct torc__pipe pipe, size_t len)
+{
+	while (len) {
+		ssize_t n = move(pipe.rx, c->to->tx_fd, len);
+		int r;
+
+		if (n > 0) {
+			len -= (size_t)n;
+			continue;
+		}
+		r = n == -EAGAIN ? await_writable(c) : n ? (int)n : -EIO;
+		if (r < 0) {
+			/* What is in the pipe is lost: the rest must not follow. */
+			c->to->tx_error = r == -ECANCELED || r == -ETIMEDOUT ? -EPIPE : r;
+			return r;
+		}
+	}
+	return 0;
+}
+
+/* Returns 1 when there is nothing to move just now. */
+static int splice_once(struct copy *c)
+{
+	struct torc__loop *loop = c->from->buffers->loop;
+	struct torc__pipe pipe;
+	ssize_t n;
+	int r = torc__pipe_take(loop, &pipe);
+
+	if (r < 0)
+		return r;
+	n = move(c->from->fd, pipe.tx, at_once(c));
+	if (n > 0) {
+		count(c, (size_t)n);
+		r = push_out(c, pipe, (size_t)n);
+	}
+	torc__pipe_give(loop, pipe, n <= 0 || !r);
+	c->from->rx_eof = !n;
+	if (n == -EAGAIN)
+		return 1;
+	return n < 0 ? (int)n : r;
+}
+
+static int splice_through_pipe(struct copy *c)
+{
+	int r = 0;
+
+	while (r >= 0 && c->left && !c->from->rx_eof) {
+		r = splice_once(c);
+		if (r > 0)
+			r = torc__stream_await_readable(c->from);
+		else if (!r)
+			r = take_turns(c);
+	}
+	return r;
+}
+
+/* --- which of them --- */
+
+enum end_kind {
+	OTHER,
+	PIPE,
+	SOCKET,
+};
+
+static enum end_kind kind_of(int fd)
+{
+	struct stat st;
+
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return OTHER;
+	return S_ISSOCK(st.st_mode) ? SOCKET : S_ISFIFO(st.st_mode) ? PIPE : OTHER;
+}
+
+static bool set_nonblocking(int fd)
+{
+	int flags = fcntl(fd, F_GETFL);
+
+	return flags >= 0 && (flags & O_NONBLOCK || fcntl(fd, F_SETFL, flags | O_NONBLOCK) == 0);
+}
+
+/* Can it be spliced, and how? NULL: it cannot. */
+static int (*splicer(const struct copy *c))(struct copy *)
+{
+	enum end_kind from, to;
+
+	if (!torc__on_linux() || c->from->buffers->loop->ring.disabled & TORC__SPLICE ||
+	    c->from->rx_rate || c->to->tx_rate)
+		return NULL;
+	from = kind_of(c->from->fd);
+	to = kind_of(c->to->tx_fd);
+	if (!from || !to || !set_nonblocking(c->from->fd) || !set_nonblocking(c->to->tx_fd))
+		return NULL;
+	return from == PIPE || to == PIPE ? splice_directly : splice_through_pipe;
+}
+
+/* What was received and what is unsent goes first. */
+static int splice_all(struct copy *c, int (*splice_rest)(struct copy *))
+{
+	uint64_t before;
+	int r;
+
+	torc__stream_stop_receiving(c->from);
+	r = copy_shown(c);
+	if (!r)
+		r = torc_stream_flush(c->to);
+	if (r < 0 || !c->left || c->from->rx_eof)
+		return r;
+	if (c->from->rx_error)
+		return c->from->rx_error;
+	before = c->copied;
+	r = splice_rest(c);
+	torc__stream_took(c->from, c->copied - before);
+	return r;
+}
+
+/*
+ * It cannot be spliced, or there is no descriptor left for a pipe: memory will do. Nothing is lost between, or `to` had
+ * failed.
+ */
+static bool is_refused(const struct copy *c, int r)
+{
+	return !c->to->tx_error &&
+	       (r == -EINVAL || r == -EOPNOTSUPP || r == -EMFILE || r == -ENFILE || r == -ENOMEM);
+}
+
+static int copy_all(struct copy *c)
+{
+	int (*splice_rest)(struct copy *) = splicer(c);
+	int r = splice_rest ? splice_all(c, splice_rest) : 0;
+
+	if (splice_rest && !is_refused(c, r))
+		return r;
+	return copy_by_memory(c);
+}
+
+int torc_stream_copy(struct torc_stream *to, struct torc_stream *from, uint64_t most,
+		     uint64_t *ret_copied)
+{
+	struct copy c = { .to = to, .from = from };
+	int r = torc__scope_check(torc__self());
+
+	torc__stream_took(from, 0);
+	c.left = most < from->rx_left ? most : from->rx_left;
+	if (!r)
+		r = copy_all(&c);
+	if (!r)
+		r = torc_stream_flush(to);
+	if (ret_copied)
+		*ret_copied = c.copied;
+	return r;
+}
+
+int torc_stream_tee(struct torc_stream *to, struct torc_stream *also_to, struct torc_stream *from,
+		    uint64_t most, uint64_t *ret_copied)
+{
+	uint64_t copied = 0;
+	int r = 0;
+
+	while (!r && copied < most) {
+		struct torc_slice view;
+
+		r = torc_stream_peek(from, &view);
+		if (r <= 0)
+			break;
+		if (view.len > most - copied)
+			view.len = (size_t)(most - copied);
+		r = torc_stream_write(to, view.data, view.len);
+		if (!r)
+			r = torc_stream_write(also_to, view.data, view.len);
+		if (!r) {
+			torc_stream_consume(from, view.len);
+			copied += view.len;
+		}
+	}
+	if (!r)
+		r = torc_stream_flush(to);
+	if (!r)
+		r = torc_stream_flush(also_to);
+	if (ret_copied)
+		*ret_copied = copied;
+	return r;
+}
