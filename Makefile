@@ -114,7 +114,7 @@ OPTIONS_OBJ := $(call objects,$(filter-out io/programs/torc-%,$(wildcard io/prog
 HTTPD_OBJ := $(call objects,$(filter-out http/programs/torc-%,$(wildcard http/programs/*.c)))
 BENCH_OBJ := $(call objects,$(wildcard bench/micro_*.c bench/http_parse.c))
 EXAMPLES := $(patsubst examples/%.c,$(B)/examples/%,$(wildcard examples/*.c))
-RAW_BENCH := $(patsubst bench/%.c,%,$(wildcard bench/raw_echo.c bench/raw_http.c bench/echo_load.c))
+RAW_BENCH := $(patsubst bench/%.c,%,$(wildcard bench/raw_echo.c bench/raw_http.c bench/echo_load.c bench/proxy_load.c))
 
 PROGRAMS := $(patsubst %.c,$(B)/bin/%,$(notdir $(wildcard \
 	    io/programs/torc-*.c http/programs/torc-*.c bench/torc-bench.c)))
@@ -217,6 +217,8 @@ bench-peers: programs
 	$(Q)bench/peers/pool --build $(B)
 	@echo
 	$(Q)bench/peers/processes --build $(B)
+	@echo
+	$(Q)bench/peers/proxies --build $(B)
 
 # In a terminal the server becomes the foreground job, so that ^C reaches it and not make too: make would die
 # of the signal where the server drains and exits 0.  Should make be killed, the server gets a SIGTERM.
@@ -364,6 +366,9 @@ $(B)/bin/bench-raw-http: $(B)/obj/bench/raw_http.o
 	$(link)
 
 $(B)/bin/bench-echo-load: $(B)/obj/bench/echo_load.o
+	$(link)
+
+$(B)/bin/bench-proxy-load: $(B)/obj/bench/proxy_load.o
 	$(link)
 
 define test_program
