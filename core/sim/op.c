@@ -246,7 +246,7 @@ static int attempt_accept(struct torc__sim_op *op)
 
 static int attempt_connect(struct torc__sim_op *op)
 {
-	struct torc__address address;
+	struct torc_address address;
 	int r;
 
 	if (!op->file->kind->is_socket)
