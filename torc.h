@@ -39,6 +39,7 @@
 #include <torc/http/server.h>
 #include <torc/io/activation.h>
 #include <torc/io/address.h>
+#include <torc/io/datagram.h>
 #include <torc/io/file.h>
 #include <torc/io/listener.h>
 #include <torc/io/server.h>

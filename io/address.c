@@ -146,10 +146,8 @@ struct scheme {
 
 /* Of two that begin alike the longer one first; those for formatting before those that are only read. */
 static const struct scheme schemes[] = {
-	{ "tcp://", SOCK_STREAM, false },
-	{ "udp://", SOCK_DGRAM, false },
-	{ "unixpacket:", SOCK_SEQPACKET, true },
-	{ "unixgram:", SOCK_DGRAM, true },
+	{ "tcp://", SOCK_STREAM, false },        { "udp://", SOCK_DGRAM, false },
+	{ "unixpacket:", SOCK_SEQPACKET, true }, { "unixgram:", SOCK_DGRAM, true },
 	{ "unix:", SOCK_STREAM, true },
 };
 

@@ -20,9 +20,9 @@ struct torc_listen_options {
 
 	/* Connections inherit these. */
 	struct torc_keepalive keepalive; /* TCP */
-	unsigned user_timeout_ms;        /* TCP: what is sent and not acknowledged so long ends it */
-	int recv_bytes, send_bytes;      /* of the sockets' buffers; the kernel has limits */
-	bool delay;                      /* TCP: no TCP_NODELAY */
+	unsigned user_timeout_ms;   /* TCP: what is sent and not acknowledged so long ends it */
+	int recv_bytes, send_bytes; /* of the sockets' buffers; the kernel has limits */
+	bool delay;                 /* TCP: no TCP_NODELAY */
 
 	unsigned defer_accept_s; /* TCP: show a connection when it has sent something, or so many
 				    seconds later */
@@ -30,7 +30,7 @@ struct torc_listen_options {
 	const char *device;      /* take what comes through this interface only */
 	bool v6_only;            /* "[::]" does not take IPv4 */
 	bool free_bind;          /* an address that this machine does not have yet (IP_FREEBIND) */
-	unsigned mode;           /* a Unix socket's file: its permissions, less the umask's; 0: all */
+	unsigned mode; /* a Unix socket's file: its permissions, less the umask's; 0: all */
 };
 
 /* Caller's memory until torc_listener_close. The fields are private. */

@@ -59,9 +59,10 @@ int torc_recvfrom(int fd, void *buf, size_t len, int flags, struct torc_address 
 {
 	struct torc_address from;
 	struct iovec iov = { buf, torc__at_once(len) };
-	struct msghdr message = {
-		.msg_name = &from.any, .msg_namelen = sizeof(from.un), .msg_iov = &iov, .msg_iovlen = 1
-	};
+	struct msghdr message = { .msg_name = &from.any,
+				  .msg_namelen = sizeof(from.un),
+				  .msg_iov = &iov,
+				  .msg_iovlen = 1 };
 	int r;
 
 	memset(&from, 0, sizeof(from));
@@ -206,8 +207,7 @@ int torc_set_keepalive(int fd, const struct torc_keepalive *k)
 
 int torc_set_user_timeout(int fd, unsigned ms)
 {
-	return ms > INT32_MAX ? -EINVAL
-			      : torc__set_int(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, (int)ms);
+	return ms > INT32_MAX ? -EINVAL : torc__set_int(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, (int)ms);
 }
 
 int torc_set_linger(int fd, int seconds)

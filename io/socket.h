@@ -121,13 +121,13 @@ struct torc_keepalive {
 
 /* How to connect; zeroed means the defaults. Those that only TCP has are ignored for Unix sockets. */
 struct torc_dial_options {
-	const char *local;               /* where to be bound: "HOST:PORT", port 0: any; "unix:..." */
-	const char *device;              /* the interface to go through (SO_BINDTODEVICE) */
+	const char *local;  /* where to be bound: "HOST:PORT", port 0: any; "unix:..." */
+	const char *device; /* the interface to go through (SO_BINDTODEVICE) */
 	struct torc_keepalive keepalive; /* TCP */
-	unsigned user_timeout_ms;        /* TCP: what is sent and not acknowledged so long ends it */
-	int recv_bytes, send_bytes;      /* of the socket's buffers; the kernel has limits */
-	bool delay;                      /* TCP: no TCP_NODELAY, small writes may wait for an answer */
-	bool fast_open;                  /* TCP: connect with the first bytes sent, where the peer has
+	unsigned user_timeout_ms;   /* TCP: what is sent and not acknowledged so long ends it */
+	int recv_bytes, send_bytes; /* of the socket's buffers; the kernel has limits */
+	bool delay;                 /* TCP: no TCP_NODELAY, small writes may wait for an answer */
+	bool fast_open;             /* TCP: connect with the first bytes sent, where the peer has
 					    said that it may; so an error may come with those */
 };
 

@@ -324,8 +324,8 @@ static void launch(struct datagram *receiver, const struct torc_address *from, c
 enum { LOST, DOUBLED, OVERTAKEN, ACCIDENTS };
 
 /* However long each takes, those of one sender stay in order: but for TORC_SIM_LOSS. */
-static void transmit(struct datagram *s, struct datagram *receiver,
-		     const struct torc_address *from, const void *buf, size_t len)
+static void transmit(struct datagram *s, struct datagram *receiver, const struct torc_address *from,
+		     const void *buf, size_t len)
 {
 	uint64_t at_ns = torc__sim->now_ns + torc__sim_latency(LATENCY_NS);
 	uint64_t accident = ACCIDENTS, late_ns;
@@ -345,8 +345,7 @@ static void transmit(struct datagram *s, struct datagram *receiver,
 		launch(receiver, from, buf, len, late_ns);
 }
 
-static struct datagram *find_udp(const struct torc_address *target,
-				 const struct torc_address *from)
+static struct datagram *find_udp(const struct torc_address *target, const struct torc_address *from)
 {
 	struct torc__sim_name *name = torc__sim_name_find(target, SOCK_DGRAM);
 	struct torc_address mapped;

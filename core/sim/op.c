@@ -208,7 +208,7 @@ static int recv_selected(struct torc__sim_op *op)
 	if (r > 0)
 		op->flags = IORING_CQE_F_BUFFER | (unsigned)id << IORING_CQE_BUFFER_SHIFT;
 	else
-		torc__sim_buffer_untake(op->ring, id);
+		torc__sim_buffer_untake(op->ring, op->sqe.buf_group, id);
 	return r == TORC__SIM_WAIT && never_waits(op) ? -EAGAIN : (int)r;
 }
 

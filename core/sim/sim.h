@@ -250,13 +250,15 @@ void torc__sim_claim_check(const struct torc__sim_claim *claim, size_t written);
 void torc__sim_claim_end(struct torc__sim_claim *claim, size_t written);
 
 int torc__sim_buffers_provide(struct torc__sim_ring *ring, const struct io_uring_buf_reg *reg);
+/* All of its buffers must have been given back. */
+void torc__sim_buffers_withdraw(struct torc__sim_ring *ring, unsigned group);
 /* See what was given back. */
 void torc__sim_buffers_look(struct torc__sim_ring *ring);
 /* A buffer to fill, of at most *len bytes: returns it, *ret_id; or NULL: there is none. */
 char *torc__sim_buffer_take(struct torc__sim_ring *ring, unsigned group, size_t *len,
 			    uint16_t *ret_id);
 /* The one taken last was not used. */
-void torc__sim_buffer_untake(struct torc__sim_ring *ring, uint16_t id);
+void torc__sim_buffer_untake(struct torc__sim_ring *ring, unsigned group, uint16_t id);
 void torc__sim_buffers_end(struct torc__sim_ring *ring);
 
 /* --- file.c --- */
@@ -333,8 +335,7 @@ struct torc__sim_name {
 	struct torc__sim_file *file; /* NULL: a Unix path whose socket has gone */
 };
 
-int torc__sim_address_read(const struct sockaddr *address, socklen_t len,
-			   struct torc_address *ret);
+int torc__sim_address_read(const struct sockaddr *address, socklen_t len, struct torc_address *ret);
 void torc__sim_address_write(const struct torc_address *address, struct sockaddr *ret,
 			     socklen_t *len);
 /* Bind a file: port 0 becomes a free one. 0, -EADDRINUSE. */

@@ -212,7 +212,9 @@ Test(address, format_cuts_to_the_room_there_is)
 
 Test(address, hostile_unix_names_fit_the_text)
 {
-	struct torc_address a = { .un.sun_family = AF_UNIX, .len = sizeof(a.un), .type = SOCK_SEQPACKET };
+	struct torc_address a = { .un.sun_family = AF_UNIX,
+				  .len = sizeof(a.un),
+				  .type = SOCK_SEQPACKET };
 	char text[TORC_ADDRESS_MAX];
 
 	memset(a.un.sun_path, 'p', sizeof(a.un.sun_path));
@@ -229,9 +231,11 @@ Test(address, hostile_unix_names_fit_the_text)
 Test(address, equality_and_ports)
 {
 	static const char *const texts[] = {
-		"127.0.0.1:1", "127.0.0.1:2", "127.0.0.2:1",	"[::1]:1",	  "[::1]:2",
-		"[::2]:1",     "unix:/a",     "unix:/b",	"unix:@a",	  "unix:@b",
-		"unix:@aa",    "unix:/aa",    "[fe80::1%1]:1", "[fe80::1%2]:1", "[::ffff:127.0.0.1]:1",
+		"127.0.0.1:1",   "127.0.0.1:2",   "127.0.0.2:1",
+		"[::1]:1",       "[::1]:2",       "[::2]:1",
+		"unix:/a",       "unix:/b",       "unix:@a",
+		"unix:@b",       "unix:@aa",      "unix:/aa",
+		"[fe80::1%1]:1", "[fe80::1%2]:1", "[::ffff:127.0.0.1]:1",
 	};
 	struct torc_address a, b;
 
@@ -240,7 +244,8 @@ Test(address, equality_and_ports)
 			cr_assert_eq(torc_address_parse(texts[i], 0, &a), 0);
 			cr_assert_eq(torc_address_parse(texts[k], 0, &b), 0);
 			b.type = SOCK_DGRAM;
-			cr_expect_eq(torc_address_equal(&a, &b), i == k, "%s %s", texts[i], texts[k]);
+			cr_expect_eq(torc_address_equal(&a, &b), i == k, "%s %s", texts[i],
+				     texts[k]);
 		}
 	}
 	cr_assert_eq(torc_address_parse("unix:/a", 0, &a), 0);
