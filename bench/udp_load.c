@@ -2,9 +2,9 @@
  * udp_load - a load generator for UDP echo servers.
  *
  * Many sockets, each with a window of datagrams that are on their way: for each that comes back another one is sent. One
- * that is lost is missed when nothing has come for 100 ms: then its socket's window is filled anew.
+ * that is lost is missed when nothing has come for a second: then its socket's window is filled anew.
  *
- *   udp_load --addr 127.0.0.1:PORT [--conns 64] [--window 8] [--bytes 64] [--seconds 5] [--warmup 1]
+ *   udp_load --addr 127.0.0.1:PORT [--conns 32] [--window 8] [--bytes 64] [--seconds 5] [--warmup 1]
  *
  * prints one line:
  *
@@ -30,7 +30,7 @@ enum {
 	WINDOW_MAX = 64,
 	BYTES_MAX = 1400,
 	SLOTS = 100000,
-	SILENCE_NS = 100000000
+	SILENCE_NS = 1000000000
 };
 
 struct conn {
@@ -42,7 +42,7 @@ struct conn {
 static struct {
 	struct sockaddr_in addr;
 	unsigned conns, window, bytes, seconds, warmup;
-} opt = { .conns = 64, .window = 8, .bytes = 64, .seconds = 5, .warmup = 1 };
+} opt = { .conns = 32, .window = 8, .bytes = 64, .seconds = 5, .warmup = 1 };
 
 static struct conn conns[CONNS_MAX];
 static uint64_t histogram[SLOTS]; /* microseconds */
