@@ -45,5 +45,6 @@
 #include <torc/io/server.h>
 #include <torc/io/socket.h>
 #include <torc/io/stream.h>
+#include <torc/io/unix.h>
 
 #endif
