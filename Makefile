@@ -114,7 +114,8 @@ OPTIONS_OBJ := $(call objects,$(filter-out io/programs/torc-%,$(wildcard io/prog
 HTTPD_OBJ := $(call objects,$(filter-out http/programs/torc-%,$(wildcard http/programs/*.c)))
 BENCH_OBJ := $(call objects,$(wildcard bench/micro_*.c bench/http_parse.c))
 EXAMPLES := $(patsubst examples/%.c,$(B)/examples/%,$(wildcard examples/*.c))
-RAW_BENCH := $(patsubst bench/%.c,%,$(wildcard bench/raw_echo.c bench/raw_http.c bench/echo_load.c bench/proxy_load.c))
+RAW_BENCH := $(patsubst bench/%.c,%,$(wildcard bench/raw_echo.c bench/raw_http.c bench/raw_udp.c \
+	     bench/echo_load.c bench/udp_load.c bench/proxy_load.c))
 
 PROGRAMS := $(patsubst %.c,$(B)/bin/%,$(notdir $(wildcard \
 	    io/programs/torc-*.c http/programs/torc-*.c bench/torc-bench.c)))
@@ -369,6 +370,12 @@ $(B)/bin/bench-echo-load: $(B)/obj/bench/echo_load.o
 	$(link)
 
 $(B)/bin/bench-proxy-load: $(B)/obj/bench/proxy_load.o
+	$(link)
+
+$(B)/bin/bench-udp-load: $(B)/obj/bench/udp_load.o
+	$(link)
+
+$(B)/bin/bench-raw-udp: $(B)/obj/bench/raw_udp.o
 	$(link)
 
 define test_program

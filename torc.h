@@ -22,6 +22,7 @@
 #include <torc/core/scope.h>
 #include <torc/core/sim.h>
 #include <torc/core/slice.h>
+#include <torc/core/sockaddr.h>
 #include <torc/core/sync.h>
 #include <torc/core/sys.h>
 #include <torc/core/timeout.h>
@@ -36,11 +37,15 @@
 #include <torc/executor/process.h>
 #include <torc/executor/wait.h>
 #include <torc/http/server.h>
+#include <torc/io/activation.h>
+#include <torc/io/address.h>
+#include <torc/io/datagram.h>
 #include <torc/io/file.h>
 #include <torc/io/listener.h>
 #include <torc/io/rate.h>
 #include <torc/io/server.h>
 #include <torc/io/socket.h>
 #include <torc/io/stream.h>
+#include <torc/io/unix.h>
 
 #endif

@@ -37,6 +37,7 @@ static const struct {
 	{ "ring_futex", TORC__RING_FUTEX },
 	{ "ring_ftruncate", TORC__RING_FTRUNCATE },
 	{ "splice", TORC__SPLICE },
+	{ "udp_segment", TORC__UDP_SEGMENT },
 };
 
 static uint32_t feature_bit(const char *name, size_t len)
@@ -229,6 +230,11 @@ static int uring_provide(struct torc__ring *ring, struct io_uring_buf_reg *reg)
 	return io_uring_register_buf_ring(&ring->uring, reg, 0);
 }
 
+static void uring_withdraw(struct torc__ring *ring, unsigned group)
+{
+	(void)io_uring_unregister_buf_ring(&ring->uring, (int)group);
+}
+
 /* Bit n: operation n; the highest one: the kernel was asked. */
 #define ASKED ((uint64_t)1 << 63)
 
@@ -264,5 +270,6 @@ const struct torc__kernel torc__kernel_uring = {
 	.enter = uring_enter,
 	.now = uring_now,
 	.provide = uring_provide,
+	.withdraw = uring_withdraw,
 	.has = uring_has,
 };

@@ -90,6 +90,26 @@ struct torc__buffers *torc__buffers(struct torc__loop *loop)
 	return b ? b : create(loop);
 }
 
+int torc__group_take(struct torc__buffers *b)
+{
+	for (unsigned i = 0; i < TORC__GROUPS_MAX / 64; i++) {
+		if (~b->groups[i]) {
+			int bit = __builtin_ctzll(~b->groups[i]);
+
+			b->groups[i] |= (uint64_t)1 << bit;
+			return (int)(i * 64) + bit + 1;
+		}
+	}
+	return -ENOSPC;
+}
+
+void torc__group_give(struct torc__buffers *b, int group)
+{
+	unsigned bit = (unsigned)group - 1;
+
+	b->groups[bit / 64] &= ~((uint64_t)1 << bit % 64);
+}
+
 static unsigned chunk_class(size_t bytes)
 {
 	unsigned class = 0;

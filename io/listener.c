@@ -4,6 +4,7 @@
 #include <netinet/tcp.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include <torc/core/fiber.h>
 #include <torc/core/sys.h>
@@ -11,7 +12,9 @@
 
 #include "core/internal/fiber.h"
 #include "core/internal/system.h"
-#include "io/internal/address.h"
+#include "io/internal/activation.h"
+#include "io/internal/call.h"
+#include "io/internal/sockopt.h"
 
 #define BACKLOG 4096
 
@@ -24,47 +27,83 @@
 /* --- listening --- */
 
 /* A socket file whose server has gone is in the way of bind(2). */
-static void remove_stale(const struct torc__address *a)
+static void remove_stale(const struct torc_address *a)
 {
 	if (torc_sys_probe(&a->un, a->len) == -ECONNREFUSED)
 		torc_sys_unlink(a->un.sun_path);
 }
 
-static int set_options(int fd, int family, const struct torc_listen_options *o)
+/* Connections inherit them. Answers go out at once: one send per turn gathers them already. */
+static int set_tcp_options(int fd, const struct torc_listen_options *o)
 {
-	const int one = 1, zero = 0;
-	int r;
+	int r = torc_set_nodelay(fd, !o->delay);
 
-	if (family == AF_UNIX)
-		return 0;
-	r = torc_sys_setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
-	if (!r && o->reuse_port)
-		r = torc_sys_setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &one, sizeof(one));
-	if (!r && family == AF_INET6)
-		r = torc_sys_setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &zero, sizeof(zero));
-	/* Connections inherit it: answers go out at once, one send per turn gathers them already. */
-	if (!r)
-		r = torc_sys_setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+	if (!r && torc__keepalive_is_set(&o->keepalive))
+		r = torc_set_keepalive(fd, &o->keepalive);
+	if (!r && o->user_timeout_ms)
+		r = torc_set_user_timeout(fd, o->user_timeout_ms);
+	if (!r && o->defer_accept_s)
+		r = torc__set_int(fd, IPPROTO_TCP, TCP_DEFER_ACCEPT, (int)o->defer_accept_s);
+	if (!r && o->fast_open)
+		r = torc__set_int(fd, IPPROTO_TCP, TCP_FASTOPEN, o->fast_open);
 	return r;
 }
 
-static int bind_and_listen(int fd, const struct torc__address *a,
+static int set_ip_options(int fd, int family, const struct torc_listen_options *o)
+{
+	int r = torc__set_int(fd, SOL_SOCKET, SO_REUSEADDR, 1);
+
+	if (!r && o->reuse_port)
+		r = torc__set_int(fd, SOL_SOCKET, SO_REUSEPORT, 1);
+	if (!r && family == AF_INET6)
+		r = torc__set_int(fd, IPPROTO_IPV6, IPV6_V6ONLY, o->v6_only);
+	if (!r && o->free_bind)
+		r = torc__set_int(fd, IPPROTO_IP, IP_FREEBIND, 1);
+	if (!r && o->device)
+		r = torc__set_device(fd, o->device);
+	return r ? r : set_tcp_options(fd, o);
+}
+
+/* A socket's file gets what the socket has: without a moment in which it has more. */
+static int set_mode(int fd, unsigned mode)
+{
+	if (mode > 0777)
+		return -EINVAL;
+	if (!mode || !torc__on_linux())
+		return 0;
+	return fchmod(fd, mode) < 0 ? -errno : 0;
+}
+
+static int set_options(int fd, const struct torc_address *a, const struct torc_listen_options *o)
+{
+	int r = torc_set_buffers(fd, o->recv_bytes, o->send_bytes);
+
+	if (r < 0)
+		return r;
+	return a->any.sa_family == AF_UNIX ? set_mode(fd, o->mode)
+					   : set_ip_options(fd, a->any.sa_family, o);
+}
+
+static int bind_and_listen(int fd, const struct torc_address *a,
 			   const struct torc_listen_options *o)
 {
-	int r = set_options(fd, a->any.sa_family, o);
+	int r = set_options(fd, a, o);
 
 	if (!r)
 		r = torc_sys_bind(fd, &a->any, a->len);
 	return r ? r : torc_sys_listen(fd, o->backlog ? o->backlog : BACKLOG);
 }
 
-static int open_socket(const struct torc__address *a, const struct torc_listen_options *o)
+static int open_socket(const struct torc_address *a, const struct torc_listen_options *o)
 {
-	int r, fd = torc_sys_socket(a->any.sa_family, SOCK_STREAM, 0);
+	int r, fd;
 
+	if (a->type == SOCK_DGRAM)
+		return -EINVAL;
+	fd = torc_sys_socket(a->any.sa_family, a->type ? a->type : SOCK_STREAM, 0);
 	if (fd < 0)
 		return fd;
-	if (a->any.sa_family == AF_UNIX)
+	if (a->any.sa_family == AF_UNIX && a->un.sun_path[0])
 		remove_stale(a);
 	r = bind_and_listen(fd, a, o);
 	if (r < 0) {
@@ -76,28 +115,37 @@ static int open_socket(const struct torc__address *a, const struct torc_listen_o
 
 static void read_address(struct torc_listener *l)
 {
-	struct torc__address bound;
+	struct torc_address bound;
 
-	memset(&bound, 0, sizeof(bound));
-	bound.len = sizeof(bound.un);
-	if (torc_sys_getsockname(l->fd, &bound.any, &bound.len) == 0)
-		torc__address_format(&bound, l->address, sizeof(l->address));
+	if (torc_local_address(l->fd, &bound) == 0)
+		torc_address_format(&bound, l->address, sizeof(l->address));
+}
+
+/* A socket of somebody else's, or a new one. */
+static int find_socket(struct torc_listener *l, const char *text,
+		       const struct torc_listen_options *o)
+{
+	struct torc_address address;
+	int r;
+
+	l->shared = o->share_fd > 0;
+	if (l->shared)
+		return o->share_fd;
+	l->inherited = torc__is_inherited(text);
+	if (l->inherited)
+		return torc__inherited_listener(text);
+	r = torc_address_parse(text, TORC_ADDRESS_WILDCARD, &address);
+	return r < 0 ? r : open_socket(&address, o);
 }
 
 int torc_listen(struct torc_listener *l, const char *text,
 		const struct torc_listen_options *options)
 {
 	static const struct torc_listen_options defaults;
-	const struct torc_listen_options *o = options ? options : &defaults;
-	struct torc__address address;
 	int r;
 
 	memset(l, 0, sizeof(*l));
-	r = torc__address_parse(text, true, &address);
-	if (r < 0)
-		return r;
-	l->shared = o->share_fd > 0;
-	r = l->shared ? o->share_fd : open_socket(&address, o);
+	r = find_socket(l, text, options ? options : &defaults);
 	if (r < 0)
 		return r;
 	l->fd = r;
@@ -229,6 +277,15 @@ int torc_accept(struct torc_listener *l)
 	}
 }
 
+/* Of a Unix socket that is not abstract. */
+static void remove_file(const char *address)
+{
+	const char *path = strchr(address, ':');
+
+	if (!strncmp(address, "unix", 4) && path && path[1] != '@')
+		torc_sys_unlink(path + 1);
+}
+
 void torc_listener_close(struct torc_listener *l)
 {
 	l->closing = true;
@@ -243,6 +300,6 @@ void torc_listener_close(struct torc_listener *l)
 		return;
 	torc_sys_close(
 		l->fd); /* not torc_close: the address is free for the next torc_listen when this returns */
-	if (!strncmp(l->address, "unix:", 5))
-		torc_sys_unlink(l->address + 5);
+	if (!l->inherited)
+		remove_file(l->address);
 }

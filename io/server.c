@@ -11,6 +11,7 @@
 
 #include "core/internal/fiber.h"
 #include "core/internal/system.h"
+#include "io/internal/activation.h"
 
 /*
  * The fibers of a server:
@@ -280,9 +281,10 @@ static int serve_here(struct station *st)
 
 /* --- listeners --- */
 
-static bool is_unix(const char *address)
+/* Can there be only one socket for it, which all loops share? */
+static bool is_single(const char *address)
 {
-	return !strncmp(address, "unix:", 5);
+	return !strncmp(address, "unix", 4) || torc__is_inherited(address);
 }
 
 /* SO_REUSEPORT would let two servers share a port without either knowing. */
@@ -299,7 +301,7 @@ static int probe(const char *address)
 
 static int listen_first(struct torc_listener *l, const char *address)
 {
-	bool several = torc_loop_count() > 1 && !is_unix(address);
+	bool several = torc_loop_count() > 1 && !is_single(address);
 	struct torc_listen_options o = { .reuse_port = several };
 	int r = several ? probe(address) : 0;
 
@@ -312,7 +314,7 @@ static int listen_too(struct torc_listener *l, const struct torc_listener *first
 	struct torc_listen_options o = { .reuse_port = true };
 	int r;
 
-	if (!is_unix(first->address))
+	if (!is_single(first->address) && !first->inherited)
 		return torc_listen(l, first->address, &o);
 	o.share_fd = torc_sys_dup(first->fd);
 	if (o.share_fd < 0)

@@ -13,6 +13,7 @@
 #include <sys/socket.h>
 
 #include <torc/core/api.h>
+#include <torc/core/sockaddr.h>
 
 TORC_BEGIN_DECLS
 
@@ -52,6 +53,54 @@ TORC_API TORC_MUST_CHECK int torc_send(int fd, const void *buf, size_t len, int 
 TORC_API TORC_MUST_CHECK int torc_send_all(int fd, const void *buf, size_t len);
 
 /*
+ * torc_recvfrom - receive bytes, or a datagram, and who sent it.
+ *
+ *   @buf       [len] bytes, 0 for those of a datagram to be dropped
+ *   @flags     of recv(2); with MSG_TRUNC the result is the datagram's length, also where buf is shorter
+ *   @ret_from  may be NULL; its type is not set. Of a Unix socket without a name, and of a connection, its len is 0 or that
+ *              of the family alone
+ *
+ * Returns     0..len          bytes stored; 0 is an empty datagram, or the end of a connection
+ *             -ECONNREFUSED   a connected datagram socket: nobody is bound there (ICMP); told once
+ *             or as torc_recv
+ * Suspends    always
+ * Thread      a fiber's
+ * Source      recvfrom(2), io_uring_prep_recvmsg(3)
+ */
+TORC_API TORC_MUST_CHECK int torc_recvfrom(int fd, void *buf, size_t len, int flags,
+					   struct torc_address *ret_from);
+
+/*
+ * torc_sendto - send a datagram to an address. io/datagram.h sends many of them faster.
+ *
+ *   @to  NULL: where the socket is connected to
+ *
+ * Returns     len             sent, which says nothing about its arrival
+ *             -EMSGSIZE       longer than the socket can send
+ *             -ECONNREFUSED   a connected socket: what an earlier one met (ICMP); this one was not sent. Unix: nobody is bound there
+ *             -EDESTADDRREQ, -ENOTCONN   no address, and it is not connected
+ *             -ENETUNREACH, -EACCES, -EAFNOSUPPORT, ...   as sendto(2)
+ * Suspends    always
+ * Thread      a fiber's
+ * Source      sendto(2), io_uring_prep_send_set_addr(3)
+ */
+TORC_API TORC_MUST_CHECK int torc_sendto(int fd, const void *buf, size_t len, int flags,
+					 const struct torc_address *to);
+
+/*
+ * torc_recvmsg - receive with addresses and control data; torc_sendmsg - send with such. As the system calls: recvmsg writes
+ * msg_namelen, msg_controllen and msg_flags. For descriptors as control data use torc_recv_fds (io/unix.h), which leaks none;
+ * here those that come are yours, so pass MSG_CMSG_CLOEXEC.
+ *
+ * Returns     as torc_recvfrom; as torc_send, without SIGPIPE, and torc_sendto
+ * Suspends    always
+ * Thread      a fiber's
+ * Source      recvmsg(2), sendmsg(2), io_uring_prep_recvmsg(3), io_uring_prep_sendmsg(3)
+ */
+TORC_API TORC_MUST_CHECK int torc_recvmsg(int fd, struct msghdr *message, int flags);
+TORC_API TORC_MUST_CHECK int torc_sendmsg(int fd, const struct msghdr *message, int flags);
+
+/*
  * torc_connect - connect a socket. Source: connect(2), io_uring_prep_connect(3).
  *
  * Returns     0
@@ -61,17 +110,78 @@ TORC_API TORC_MUST_CHECK int torc_send_all(int fd, const void *buf, size_t len);
  */
 TORC_API TORC_MUST_CHECK int torc_connect(int fd, const struct sockaddr *address, socklen_t len);
 
+/* --- dial --- */
+
+/* When the kernel asks a silent peer whether it is still there. Of 0: the system's. */
+struct torc_keepalive {
+	unsigned idle_s;     /* silence before it asks: 1 .. 32767; 0 in all three: no keep-alive */
+	unsigned interval_s; /* between two questions: 1 .. 32767 */
+	unsigned count;      /* unanswered ones until the connection fails: 1 .. 127 */
+};
+
+/* How to connect; zeroed means the defaults. Those that only TCP has are ignored for Unix sockets. */
+struct torc_dial_options {
+	const char *local;  /* where to be bound: "HOST:PORT", port 0: any; "unix:..." */
+	const char *device; /* the interface to go through (SO_BINDTODEVICE) */
+	struct torc_keepalive keepalive; /* TCP */
+	unsigned user_timeout_ms;   /* TCP: what is sent and not acknowledged so long ends it */
+	int recv_bytes, send_bytes; /* of the socket's buffers; the kernel has limits */
+	bool delay;                 /* TCP: no TCP_NODELAY, small writes may wait for an answer */
+	bool fast_open;             /* TCP: connect with the first bytes sent, where the peer has
+					    said that it may; so an error may come with those */
+};
+
 /*
  * torc_dial - a connected stream socket.
  *
- *   @address  "tcp://HOST:PORT", "HOST:PORT" or "unix:PATH"; HOST is a numeric address, "localhost",
- *             or an IPv6 address in brackets. Names are not resolved
+ *   @address  io/address.h: "tcp://HOST:PORT", "HOST:PORT", "unix:PATH", "unix:@NAME", or "unixpacket:..."
+ *   @options  may be NULL
  *
  * Returns     the descriptor, close-on-exec, TCP_NODELAY set
- *             -EINVAL   not such an address
+ *             -EINVAL          not such an address; an option out of its range
+ *             -ENODEV          no such interface
+ *             -EADDRINUSE, -EADDRNOTAVAIL   options.local
  *             or as socket(2) and torc_connect
  */
 TORC_API TORC_MUST_CHECK int torc_dial(const char *address);
+TORC_API TORC_MUST_CHECK int torc_dial_with(const char *address,
+					    const struct torc_dial_options *options);
+
+/* --- options of a socket ---
+ *
+ * What was not named above is torc_sys_setsockopt's (core/sys.h). None of these suspends.
+ *
+ * Each returns 0, or
+ *	-EINVAL                           out of its range
+ *	-EOPNOTSUPP, -ENOPROTOOPT         not for this kind of socket
+ *	-EBADF, -ENOTSOCK
+ */
+
+/* torc_set_nodelay - small writes go out at once, true for what torc dials and accepts. torc_set_cork - only full packets go out,
+ * until it is taken off, or 200 ms have passed. Source: tcp(7). */
+TORC_API TORC_MUST_CHECK int torc_set_nodelay(int fd, bool on);
+TORC_API TORC_MUST_CHECK int torc_set_cork(int fd, bool on);
+
+/* torc_set_keepalive - NULL, or zeroed: off. Source: tcp(7). */
+TORC_API TORC_MUST_CHECK int torc_set_keepalive(int fd, const struct torc_keepalive *keepalive);
+
+/* torc_set_user_timeout - how long sent bytes may stay unacknowledged; 0: the system's. Source: tcp(7). */
+TORC_API TORC_MUST_CHECK int torc_set_user_timeout(int fd, unsigned ms);
+
+/* torc_set_linger - what a close does with unsent bytes: -1 sends them in the background, which is the default; 0 drops them and
+ * resets the connection. More than 0 would make a thread of the kernel wait so many seconds. Source: socket(7), SO_LINGER. */
+TORC_API TORC_MUST_CHECK int torc_set_linger(int fd, int seconds);
+
+/* torc_set_buffers - ask for the sizes of a socket's buffers; 0: leave that one. The kernel doubles them, and cuts them to
+ * net.core.rmem_max and wmem_max. Source: socket(7). */
+TORC_API TORC_MUST_CHECK int torc_set_buffers(int fd, int recv_bytes, int send_bytes);
+
+/*
+ * torc_socket_error - the error that a socket has met in the background (SO_ERROR), which is told once.
+ *
+ * Returns     0, or that error; -EBADF and -ENOTSOCK can mean either
+ */
+TORC_API TORC_MUST_CHECK int torc_socket_error(int fd);
 
 /* torc_shutdown - as shutdown(2): SHUT_RD, SHUT_WR or SHUT_RDWR. */
 TORC_API int torc_shutdown(int fd, int how);

@@ -32,6 +32,8 @@ struct torc__kernel {
 	uint64_t (*now)(struct torc__ring *ring);
 	/* A ring of provided buffers, as io_uring_register_buf_ring(3). */
 	int (*provide)(struct torc__ring *ring, struct io_uring_buf_reg *reg);
+	/* The kernel is to let go of one. Nothing that receives into it may be under way. */
+	void (*withdraw)(struct torc__ring *ring, unsigned group);
 	/* Does it know this operation? For those that are newer than Linux 6.1. */
 	bool (*has)(struct torc__ring *ring, unsigned opcode);
 };
@@ -59,6 +61,7 @@ enum torc__feature {
 	TORC__RING_FUTEX = 1 << 9,
 	TORC__RING_FTRUNCATE = 1 << 10,
 	TORC__SPLICE = 1 << 11,
+	TORC__UDP_SEGMENT = 1 << 12,
 };
 
 /* Parse TORC_DISABLE. Returns 0 or -EINVAL, with the unknown name in *ret_unknown. */

@@ -32,7 +32,7 @@ struct message {
 	struct torc__sim_event event; /* when it arrives */
 	struct datagram *receiver;
 	struct datagram *sender; /* who waits for its room; NULL: nobody, or it is gone */
-	struct torc__address from;
+	struct torc_address from;
 	size_t len;
 	char data[];
 };
@@ -45,7 +45,7 @@ struct datagram {
 	bool connected;
 	bool port_chosen,
 		address_chosen; /* by the kernel: a connection that is dissolved takes them with it */
-	struct torc__address local, peer;
+	struct torc_address local, peer;
 	struct datagram *other; /* Unix: the peer; NULL though connected: it is gone */
 	int error;              /* what the next call returns */
 	bool blocked;           /* tell it when there is room */
@@ -153,21 +153,21 @@ static void dequeue_all(struct datagram *s)
 
 /* --- UDP: addresses --- */
 
-static uint16_t *port_of(struct torc__address *a)
+static uint16_t *port_of(struct torc_address *a)
 {
 	return a->any.sa_family == AF_INET ? &a->v4.sin_port : &a->v6.sin6_port;
 }
 
-static bool is_any(const struct torc__address *a)
+static bool is_any(const struct torc_address *a)
 {
 	if (a->any.sa_family == AF_INET)
 		return a->v4.sin_addr.s_addr == htonl(INADDR_ANY);
 	return IN6_IS_ADDR_UNSPECIFIED(&a->v6.sin6_addr);
 }
 
-static struct torc__address any_address(int domain)
+static struct torc_address any_address(int domain)
 {
-	struct torc__address a = { .len = offsetof(struct sockaddr_un, sun_path) };
+	struct torc_address a = { .len = offsetof(struct sockaddr_un, sun_path) };
 
 	if (domain == AF_INET)
 		a.len = sizeof(a.v4);
@@ -177,18 +177,18 @@ static struct torc__address any_address(int domain)
 	return a;
 }
 
-static struct torc__address to_v4(const struct torc__address *v6)
+static struct torc_address to_v4(const struct torc_address *v6)
 {
-	struct torc__address a = any_address(AF_INET);
+	struct torc_address a = any_address(AF_INET);
 
 	memcpy(&a.v4.sin_addr, &v6->v6.sin6_addr.s6_addr[12], sizeof(a.v4.sin_addr));
 	a.v4.sin_port = v6->v6.sin6_port;
 	return a;
 }
 
-static struct torc__address to_v6(const struct torc__address *v4)
+static struct torc_address to_v6(const struct torc_address *v4)
 {
-	struct torc__address a = any_address(AF_INET6);
+	struct torc_address a = any_address(AF_INET6);
 
 	memset(&a.v6.sin6_addr.s6_addr[10], 0xff, 2);
 	memcpy(&a.v6.sin6_addr.s6_addr[12], &v4->v4.sin_addr, sizeof(v4->v4.sin_addr));
@@ -197,7 +197,7 @@ static struct torc__address to_v6(const struct torc__address *v4)
 }
 
 /* As it is in the packet: that of a mapped address is of IPv4. */
-static struct torc__address on_wire(const struct torc__address *a)
+static struct torc_address on_wire(const struct torc_address *a)
 {
 	if (a->any.sa_family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(&a->v6.sin6_addr))
 		return to_v4(a);
@@ -205,12 +205,12 @@ static struct torc__address on_wire(const struct torc__address *a)
 }
 
 /* As the socket has it. */
-static struct torc__address in_domain(int domain, const struct torc__address *a)
+static struct torc_address in_domain(int domain, const struct torc_address *a)
 {
 	return domain == AF_INET6 && a->any.sa_family == AF_INET ? to_v6(a) : *a;
 }
 
-static bool same_address(const struct torc__address *a, const struct torc__address *b)
+static bool same_address(const struct torc_address *a, const struct torc_address *b)
 {
 	if (a->any.sa_family != b->any.sa_family)
 		return false;
@@ -222,9 +222,9 @@ static bool same_address(const struct torc__address *a, const struct torc__addre
 }
 
 /* The unspecified address is this host's: with IPv4 the very one that the socket is bound to. */
-static struct torc__address this_host(const struct datagram *s, const struct torc__address *any)
+static struct torc_address this_host(const struct datagram *s, const struct torc_address *any)
 {
-	struct torc__address local = on_wire(&s->local), host = *any;
+	struct torc_address local = on_wire(&s->local), host = *any;
 
 	if (host.any.sa_family == AF_INET6)
 		host.v6.sin6_addr = in6addr_loopback;
@@ -236,8 +236,8 @@ static struct torc__address this_host(const struct datagram *s, const struct tor
 }
 
 /* Where a packet to an address goes. */
-static int read_target(const struct datagram *s, const struct torc__address *address,
-		       struct torc__address *ret)
+static int read_target(const struct datagram *s, const struct torc_address *address,
+		       struct torc_address *ret)
 {
 	sa_family_t family = address->any.sa_family;
 
@@ -250,8 +250,8 @@ static int read_target(const struct datagram *s, const struct torc__address *add
 }
 
 /* Where it comes from. Every address is this host's, and packets to it come from it, but for 127.0.0.0/8. */
-static int choose_source(struct datagram *s, const struct torc__address *target,
-			 struct torc__address *ret)
+static int choose_source(struct datagram *s, const struct torc_address *target,
+			 struct torc_address *ret)
 {
 	*ret = on_wire(&s->local);
 	if (!is_any(ret))
@@ -274,7 +274,7 @@ static int autobind(struct datagram *s)
 }
 
 /* A connection gives a socket an address of its own: packets to others of this host go past it then. */
-static void set_local(struct datagram *s, const struct torc__address *local)
+static void set_local(struct datagram *s, const struct torc_address *local)
 {
 	s->local = *local;
 	for (struct torc__sim_name *n = torc__sim->names; n; n = n->next) {
@@ -286,9 +286,9 @@ static void set_local(struct datagram *s, const struct torc__address *local)
 /* --- UDP: packets --- */
 
 /* A connected socket receives from its peer only. */
-static bool accepts(const struct datagram *s, const struct torc__address *from)
+static bool accepts(const struct datagram *s, const struct torc_address *from)
 {
-	struct torc__address peer;
+	struct torc_address peer;
 
 	if (!s->connected)
 		return true;
@@ -311,7 +311,7 @@ static void arrive(struct torc__sim_event *event)
 	enqueue(m);
 }
 
-static void launch(struct datagram *receiver, const struct torc__address *from, const void *buf,
+static void launch(struct datagram *receiver, const struct torc_address *from, const void *buf,
 		   size_t len, uint64_t at_ns)
 {
 	struct message *m = new_message(receiver, buf, len);
@@ -324,8 +324,8 @@ static void launch(struct datagram *receiver, const struct torc__address *from, 
 enum { LOST, DOUBLED, OVERTAKEN, ACCIDENTS };
 
 /* However long each takes, those of one sender stay in order: but for TORC_SIM_LOSS. */
-static void transmit(struct datagram *s, struct datagram *receiver,
-		     const struct torc__address *from, const void *buf, size_t len)
+static void transmit(struct datagram *s, struct datagram *receiver, const struct torc_address *from,
+		     const void *buf, size_t len)
 {
 	uint64_t at_ns = torc__sim->now_ns + torc__sim_latency(LATENCY_NS);
 	uint64_t accident = ACCIDENTS, late_ns;
@@ -345,11 +345,10 @@ static void transmit(struct datagram *s, struct datagram *receiver,
 		launch(receiver, from, buf, len, late_ns);
 }
 
-static struct datagram *find_udp(const struct torc__address *target,
-				 const struct torc__address *from)
+static struct datagram *find_udp(const struct torc_address *target, const struct torc_address *from)
 {
 	struct torc__sim_name *name = torc__sim_name_find(target, SOCK_DGRAM);
-	struct torc__address mapped;
+	struct torc_address mapped;
 	struct datagram *s;
 
 	if (!name && target->any.sa_family == AF_INET) {
@@ -361,9 +360,9 @@ static struct datagram *find_udp(const struct torc__address *target,
 }
 
 static ssize_t send_udp(struct datagram *s, const void *buf, size_t len,
-			const struct torc__address *to)
+			const struct torc_address *to)
 {
-	struct torc__address target, from;
+	struct torc_address target, from;
 	struct datagram *receiver;
 	int r = autobind(s);
 
@@ -392,7 +391,7 @@ static ssize_t send_udp(struct datagram *s, const void *buf, size_t len,
 
 static void disconnect_udp(struct datagram *s)
 {
-	struct torc__address any = any_address(s->domain);
+	struct torc_address any = any_address(s->domain);
 
 	s->connected = false;
 	if (s->address_chosen) {
@@ -407,9 +406,9 @@ static void disconnect_udp(struct datagram *s)
 	s->port_chosen = s->address_chosen = false;
 }
 
-static int connect_udp(struct datagram *s, const struct torc__address *address)
+static int connect_udp(struct datagram *s, const struct torc_address *address)
 {
-	struct torc__address target, from;
+	struct torc_address target, from;
 	int r;
 
 	if (address->any.sa_family == AF_UNSPEC) {
@@ -433,7 +432,7 @@ static int connect_udp(struct datagram *s, const struct torc__address *address)
 
 /* --- Unix --- */
 
-static int find_unix(const struct torc__address *address, struct datagram **ret)
+static int find_unix(const struct torc_address *address, struct datagram **ret)
 {
 	struct torc__sim_name *name;
 
@@ -486,7 +485,7 @@ static int find_peer(struct datagram *s, struct datagram **ret)
 	return -ECONNREFUSED;
 }
 
-static int find_receiver(struct datagram *s, const struct torc__address *to, struct datagram **ret)
+static int find_receiver(struct datagram *s, const struct torc_address *to, struct datagram **ret)
 {
 	int r = to ? find_unix(to, ret) : find_peer(s, ret);
 
@@ -494,7 +493,7 @@ static int find_receiver(struct datagram *s, const struct torc__address *to, str
 }
 
 static ssize_t send_unix(struct datagram *s, const void *buf, size_t len,
-			 const struct torc__address *to)
+			 const struct torc_address *to)
 {
 	struct datagram *receiver = NULL;
 	struct message *m;
@@ -518,7 +517,7 @@ static ssize_t send_unix(struct datagram *s, const void *buf, size_t len,
 	return (ssize_t)len;
 }
 
-static int connect_unix(struct datagram *s, const struct torc__address *address)
+static int connect_unix(struct datagram *s, const struct torc_address *address)
 {
 	struct datagram *before = s->other, *other = NULL;
 	bool connected = s->connected;
@@ -548,11 +547,11 @@ static bool can_write_unix(struct datagram *s)
 }
 
 /* As it is now: who was not bound when he sent it may be meanwhile. */
-static struct torc__address source_of(const struct message *m)
+static struct torc_address source_of(const struct message *m)
 {
 	if (!m->sender)
 		return m->from;
-	return m->sender->bound ? m->sender->local : (struct torc__address){ .len = 0 };
+	return m->sender->bound ? m->sender->local : (struct torc_address){ .len = 0 };
 }
 
 /* A socket is gone: nobody's peer, nobody's sender. */
@@ -692,10 +691,10 @@ int torc__sim_datagram_pair(int domain, int ret_fds[2], int flags)
 	return 0;
 }
 
-int torc__sim_datagram_bind(struct torc__sim_file *file, const struct torc__address *address)
+int torc__sim_datagram_bind(struct torc__sim_file *file, const struct torc_address *address)
 {
 	struct datagram *s = datagram_of(file);
-	struct torc__address asked = *address, local = asked;
+	struct torc_address asked = *address, local = asked;
 	int r;
 
 	if (local.any.sa_family != s->domain)
@@ -712,14 +711,14 @@ int torc__sim_datagram_bind(struct torc__sim_file *file, const struct torc__addr
 	return 0;
 }
 
-int torc__sim_datagram_connect(struct torc__sim_file *file, const struct torc__address *address)
+int torc__sim_datagram_connect(struct torc__sim_file *file, const struct torc_address *address)
 {
 	struct datagram *s = datagram_of(file);
 
 	return s->domain == AF_UNIX ? connect_unix(s, address) : connect_udp(s, address);
 }
 
-int torc__sim_datagram_name(struct torc__sim_file *file, bool local, struct torc__address *ret)
+int torc__sim_datagram_name(struct torc__sim_file *file, bool local, struct torc_address *ret)
 {
 	const struct datagram *s = datagram_of(file);
 
@@ -748,7 +747,7 @@ int torc__sim_datagram_getsockopt(struct torc__sim_file *file, int level, int na
 }
 
 ssize_t torc__sim_datagram_send(struct torc__sim_file *file, const void *buf, size_t len,
-				const struct torc__address *to)
+				const struct torc_address *to)
 {
 	struct datagram *s = datagram_of(file);
 
@@ -756,7 +755,7 @@ ssize_t torc__sim_datagram_send(struct torc__sim_file *file, const void *buf, si
 }
 
 static ssize_t copy_out(const struct message *m, void *buf, size_t len, int flags,
-			struct torc__address *ret_from, bool *ret_truncated)
+			struct torc_address *ret_from, bool *ret_truncated)
 {
 	size_t n = m->len < len ? m->len : len;
 
@@ -770,7 +769,7 @@ static ssize_t copy_out(const struct message *m, void *buf, size_t len, int flag
 }
 
 ssize_t torc__sim_datagram_recv(struct torc__sim_file *file, void *buf, size_t len, int flags,
-				struct torc__address *ret_from, bool *ret_truncated)
+				struct torc_address *ret_from, bool *ret_truncated)
 {
 	struct datagram *s = datagram_of(file);
 	ssize_t n;

@@ -153,7 +153,7 @@ void torc__sim_bytes_done(struct torc__sim_bytes *bytes)
 
 /* --- addresses --- */
 
-int torc__sim_address_read(const struct sockaddr *address, socklen_t len, struct torc__address *ret)
+int torc__sim_address_read(const struct sockaddr *address, socklen_t len, struct torc_address *ret)
 {
 	memset(ret, 0, sizeof(*ret));
 	if (len < sizeof(sa_family_t) || len > sizeof(ret->un))
@@ -169,7 +169,7 @@ int torc__sim_address_read(const struct sockaddr *address, socklen_t len, struct
 	}
 }
 
-void torc__sim_address_write(const struct torc__address *address, struct sockaddr *ret,
+void torc__sim_address_write(const struct torc_address *address, struct sockaddr *ret,
 			     socklen_t *len)
 {
 	if (!ret || !len)
@@ -178,36 +178,36 @@ void torc__sim_address_write(const struct torc__address *address, struct sockadd
 	*len = address->len;
 }
 
-static in_port_t *port_of(struct torc__address *a)
+static in_port_t *port_of(struct torc_address *a)
 {
 	return a->any.sa_family == AF_INET6 ? &a->v6.sin6_port : &a->v4.sin_port;
 }
 
-static bool is_unix(const struct torc__address *a)
+static bool is_unix(const struct torc_address *a)
 {
 	return a->any.sa_family == AF_UNIX;
 }
 
-static bool is_wildcard(const struct torc__address *a)
+static bool is_wildcard(const struct torc_address *a)
 {
 	return a->any.sa_family == AF_INET6 ? IN6_IS_ADDR_UNSPECIFIED(&a->v6.sin6_addr)
 					    : a->v4.sin_addr.s_addr == htonl(INADDR_ANY);
 }
 
-static bool same_host(const struct torc__address *a, const struct torc__address *b)
+static bool same_host(const struct torc_address *a, const struct torc_address *b)
 {
 	if (a->any.sa_family == AF_INET6)
 		return IN6_ARE_ADDR_EQUAL(&a->v6.sin6_addr, &b->v6.sin6_addr);
 	return a->v4.sin_addr.s_addr == b->v4.sin_addr.s_addr;
 }
 
-bool torc__sim_is_abstract(const struct torc__address *a)
+bool torc__sim_is_abstract(const struct torc_address *a)
 {
 	return is_unix(a) && !a->un.sun_path[0];
 }
 
 /* A path ends at its zero byte, an abstract name at its length: what is behind it was zeroed. */
-static bool same_path(const struct torc__address *a, const struct torc__address *b)
+static bool same_path(const struct torc_address *a, const struct torc_address *b)
 {
 	if (torc__sim_is_abstract(a))
 		return a->len == b->len && !memcmp(&a->un, &b->un, sizeof(a->un));
@@ -215,7 +215,7 @@ static bool same_path(const struct torc__address *a, const struct torc__address 
 }
 
 /* Would packets for one reach the other? */
-static bool collide(struct torc__address *a, struct torc__address *b)
+static bool collide(struct torc_address *a, struct torc_address *b)
 {
 	if (a->any.sa_family != b->any.sa_family)
 		return false;
@@ -224,7 +224,7 @@ static bool collide(struct torc__address *a, struct torc__address *b)
 	return *port_of(a) == *port_of(b) && (is_wildcard(a) || is_wildcard(b) || same_host(a, b));
 }
 
-static struct torc__sim_name *find_bound(struct torc__address *address, int type)
+static struct torc__sim_name *find_bound(struct torc_address *address, int type)
 {
 	struct torc__sim_name *name = torc__sim->names;
 
@@ -234,7 +234,7 @@ static struct torc__sim_name *find_bound(struct torc__address *address, int type
 	return name;
 }
 
-static void choose_port(struct torc__address *address, int type)
+static void choose_port(struct torc_address *address, int type)
 {
 	do
 		*port_of(address) = htons(torc__sim->next_port++ | 32768);
@@ -268,7 +268,7 @@ static struct torc__sim_name *name_of(const struct torc__sim_file *file)
 	return n;
 }
 
-int torc__sim_name_bind(struct torc__address *address, int type, unsigned reuse,
+int torc__sim_name_bind(struct torc_address *address, int type, unsigned reuse,
 			struct torc__sim_file *file)
 {
 	struct torc__sim_name *name, **end = &torc__sim->names, asked;
@@ -309,16 +309,16 @@ void torc__sim_name_deafen(struct torc__sim_file *file)
 		name->listens = false;
 }
 
-bool torc__sim_name_is_taken(const struct torc__address *address)
+bool torc__sim_name_is_taken(const struct torc_address *address)
 {
-	struct torc__address wanted = *address;
+	struct torc_address wanted = *address;
 
 	return find_bound(&wanted, 0);
 }
 
-struct torc__sim_name *torc__sim_name_find(const struct torc__address *address, int type)
+struct torc__sim_name *torc__sim_name_find(const struct torc_address *address, int type)
 {
-	struct torc__address wanted = *address;
+	struct torc_address wanted = *address;
 	struct torc__sim_name *found[64];
 	size_t count = 0;
 	bool listens = false;

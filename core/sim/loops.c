@@ -375,6 +375,11 @@ static uint64_t sim_now(struct torc__ring *r)
 	return torc__sim_now();
 }
 
+static void sim_withdraw(struct torc__ring *r, unsigned group)
+{
+	torc__sim_buffers_withdraw(ring_of(r), group);
+}
+
 static int sim_provide(struct torc__ring *r, struct io_uring_buf_reg *reg)
 {
 	return torc__sim_buffers_provide(ring_of(r), reg);
@@ -392,5 +397,6 @@ const struct torc__kernel torc__sim_kernel = {
 	.enter = sim_enter,
 	.now = sim_now,
 	.provide = sim_provide,
+	.withdraw = sim_withdraw,
 	.has = sim_has,
 };

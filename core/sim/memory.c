@@ -88,6 +88,7 @@ enum {
 };
 
 struct torc__sim_buffers {
+	struct torc__sim_buffers *next; /* another group of this ring */
 	struct io_uring_buf_ring *ring;
 	unsigned entries;
 	uint16_t head, seen; /* the kernel's; what was looked at of the tail */
@@ -95,17 +96,26 @@ struct torc__sim_buffers {
 	uint8_t owner[]; /* of each buffer */
 };
 
+static struct torc__sim_buffers *find_group(struct torc__sim_ring *ring, unsigned group)
+{
+	struct torc__sim_buffers *b = ring->buffers;
+
+	while (b && b->group != (int)group)
+		b = b->next;
+	return b;
+}
+
 int torc__sim_buffers_provide(struct torc__sim_ring *ring, const struct io_uring_buf_reg *reg)
 {
 	struct torc__sim_buffers *b;
 
-	if (ring->buffers)
-		torc__sim_fail("the simulator has one ring of provided buffers for each loop",
-			       NULL);
+	if (find_group(ring, reg->bgid))
+		return -EEXIST;
 	b = torc__sim_alloc(sizeof(*b) + reg->ring_entries);
 	b->ring = (struct io_uring_buf_ring *)(uintptr_t)reg->ring_addr;
 	b->entries = reg->ring_entries;
 	b->group = reg->bgid;
+	b->next = ring->buffers;
 	ring->buffers = b;
 	return 0;
 }
@@ -124,28 +134,30 @@ static void take_back(struct torc__sim_buffers *b, const struct io_uring_buf *bu
 	*owner = *owner == USERS ? KERNELS : FRESH;
 }
 
-void torc__sim_buffers_look(struct torc__sim_ring *ring)
+static void look_at(struct torc__sim_buffers *b)
 {
-	struct torc__sim_buffers *b = ring->buffers;
-	uint16_t tail;
+	uint16_t tail = b->ring->tail;
 
-	if (!b)
-		return;
-	tail = b->ring->tail;
 	if ((uint16_t)(tail - b->head) > b->entries)
 		torc__sim_fail("more provided buffers were given than the ring has entries", NULL);
 	for (; b->seen != tail; b->seen++)
 		take_back(b, &b->ring->bufs[b->seen & (b->entries - 1)]);
 }
 
+void torc__sim_buffers_look(struct torc__sim_ring *ring)
+{
+	for (struct torc__sim_buffers *b = ring->buffers; b; b = b->next)
+		look_at(b);
+}
+
 char *torc__sim_buffer_take(struct torc__sim_ring *ring, unsigned group, size_t *len,
 			    uint16_t *ret_id)
 {
-	struct torc__sim_buffers *b = ring->buffers;
+	struct torc__sim_buffers *b = find_group(ring, group);
 	const struct io_uring_buf *buf;
 	char *memory;
 
-	if (!b || (int)group != b->group || b->head == b->seen)
+	if (!b || b->head == b->seen)
 		return NULL;
 	buf = &b->ring->bufs[b->head++ & (b->entries - 1)];
 	memory = (char *)(uintptr_t)buf->addr;
@@ -158,21 +170,42 @@ char *torc__sim_buffer_take(struct torc__sim_ring *ring, unsigned group, size_t 
 	return memory;
 }
 
-void torc__sim_buffer_untake(struct torc__sim_ring *ring, uint16_t id)
+void torc__sim_buffer_untake(struct torc__sim_ring *ring, unsigned group, uint16_t id)
 {
-	ring->buffers->head--;
-	ring->buffers->owner[id] = FRESH;
+	struct torc__sim_buffers *b = find_group(ring, group);
+
+	b->head--;
+	b->owner[id] = FRESH;
+}
+
+static void drop(struct torc__sim_buffers *b)
+{
+	if ((uint16_t)(b->seen - b->head) != b->entries)
+		torc__sim_fail("a provided buffer was never given back", NULL);
+	free(b);
+}
+
+void torc__sim_buffers_withdraw(struct torc__sim_ring *ring, unsigned group)
+{
+	struct torc__sim_buffers **link = &ring->buffers, *b;
+
+	while (*link && (*link)->group != (int)group)
+		link = &(*link)->next;
+	b = *link;
+	if (!b)
+		return;
+	look_at(b);
+	*link = b->next;
+	drop(b);
 }
 
 /* What is in the ring now cannot be looked at: its memory may be gone. */
 void torc__sim_buffers_end(struct torc__sim_ring *ring)
 {
-	struct torc__sim_buffers *b = ring->buffers;
+	while (ring->buffers) {
+		struct torc__sim_buffers *b = ring->buffers;
 
-	if (!b)
-		return;
-	if ((uint16_t)(b->seen - b->head) != b->entries)
-		torc__sim_fail("a provided buffer was never given back", NULL);
-	free(b);
-	ring->buffers = NULL;
+		ring->buffers = b->next;
+		drop(b);
+	}
 }

@@ -119,7 +119,7 @@ static ssize_t into_selected(struct torc__sim_op *op,
 	if (r > 0)
 		op->flags = IORING_CQE_F_BUFFER | (unsigned)id << IORING_CQE_BUFFER_SHIFT;
 	else
-		torc__sim_buffer_untake(op->ring, id);
+		torc__sim_buffer_untake(op->ring, op->sqe.buf_group, id);
 	return r;
 }
 
@@ -259,7 +259,7 @@ static int attempt_accept(struct torc__sim_op *op)
 
 static int attempt_connect(struct torc__sim_op *op)
 {
-	struct torc__address address;
+	struct torc_address address;
 	int r;
 
 	if (!op->file->kind->is_socket)

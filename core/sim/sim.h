@@ -42,7 +42,7 @@
 #include "core/internal/container.h"
 #include "core/internal/loop.h"
 #include "core/internal/sim.h"
-#include "core/internal/sockaddr.h"
+#include <torc/core/sockaddr.h>
 
 struct torc__sim_file;
 struct torc__sim_op;
@@ -250,13 +250,15 @@ void torc__sim_claim_check(const struct torc__sim_claim *claim, size_t written);
 void torc__sim_claim_end(struct torc__sim_claim *claim, size_t written);
 
 int torc__sim_buffers_provide(struct torc__sim_ring *ring, const struct io_uring_buf_reg *reg);
+/* All of its buffers must have been given back. */
+void torc__sim_buffers_withdraw(struct torc__sim_ring *ring, unsigned group);
 /* See what was given back. */
 void torc__sim_buffers_look(struct torc__sim_ring *ring);
 /* A buffer to fill, of at most *len bytes: returns it, *ret_id; or NULL: there is none. */
 char *torc__sim_buffer_take(struct torc__sim_ring *ring, unsigned group, size_t *len,
 			    uint16_t *ret_id);
 /* The one taken last was not used. */
-void torc__sim_buffer_untake(struct torc__sim_ring *ring, uint16_t id);
+void torc__sim_buffer_untake(struct torc__sim_ring *ring, unsigned group, uint16_t id);
 void torc__sim_buffers_end(struct torc__sim_ring *ring);
 
 /* --- file.c --- */
@@ -326,28 +328,27 @@ enum torc__sim_reuse {
 /* Who is bound where. */
 struct torc__sim_name {
 	struct torc__sim_name *next;
-	struct torc__address address;
+	struct torc_address address;
 	int type; /* SOCK_STREAM, SOCK_DGRAM */
 	unsigned reuse;
 	bool listens;
 	struct torc__sim_file *file; /* NULL: a Unix path whose socket has gone */
 };
 
-int torc__sim_address_read(const struct sockaddr *address, socklen_t len,
-			   struct torc__address *ret);
-void torc__sim_address_write(const struct torc__address *address, struct sockaddr *ret,
+int torc__sim_address_read(const struct sockaddr *address, socklen_t len, struct torc_address *ret);
+void torc__sim_address_write(const struct torc_address *address, struct sockaddr *ret,
 			     socklen_t *len);
 /* Bind a file: port 0 becomes a free one. 0, -EADDRINUSE. */
-int torc__sim_name_bind(struct torc__address *address, int type, unsigned reuse,
+int torc__sim_name_bind(struct torc_address *address, int type, unsigned reuse,
 			struct torc__sim_file *file);
 /* It listens, and not any more. 0, -EADDRINUSE. */
 int torc__sim_name_listen(struct torc__sim_file *file);
 void torc__sim_name_deafen(struct torc__sim_file *file);
 /* The name that a packet to `address` reaches: one of several with SO_REUSEPORT by the seed; NULL: none. */
-struct torc__sim_name *torc__sim_name_find(const struct torc__address *address, int type);
+struct torc__sim_name *torc__sim_name_find(const struct torc_address *address, int type);
 /* Is a Unix address bound to, by a socket of whichever type? */
-bool torc__sim_name_is_taken(const struct torc__address *address);
-bool torc__sim_is_abstract(const struct torc__address *address);
+bool torc__sim_name_is_taken(const struct torc_address *address);
+bool torc__sim_is_abstract(const struct torc_address *address);
 void torc__sim_name_release(struct torc__sim_file *file);
 int torc__sim_name_unlink(const char *path);
 
@@ -356,10 +357,10 @@ int torc__sim_name_unlink(const char *path);
 int torc__sim_stream_new(int domain, int type);
 int torc__sim_stream_pair(int domain, int ret_fds[2], int flags);
 bool torc__sim_is_stream(const struct torc__sim_file *file);
-int torc__sim_stream_bind(struct torc__sim_file *file, const struct torc__address *address);
+int torc__sim_stream_bind(struct torc__sim_file *file, const struct torc_address *address);
 int torc__sim_stream_listen(struct torc__sim_file *file, int backlog);
 /* An attempt of connect, `again` when it is not the first of its operation: TORC__SIM_WAIT until it is decided. */
-int torc__sim_stream_connect(struct torc__sim_file *file, const struct torc__address *address,
+int torc__sim_stream_connect(struct torc__sim_file *file, const struct torc_address *address,
 			     bool again);
 /* The connection breaks, if there is one and it can. */
 void torc__sim_stream_break(struct torc__sim_file *file);
@@ -372,25 +373,25 @@ int torc__sim_stream_setsockopt(struct torc__sim_file *file, int level, int name
 int torc__sim_stream_getsockopt(struct torc__sim_file *file, int level, int name, void *ret,
 				socklen_t *len);
 /* local: getsockname, else getpeername */
-int torc__sim_stream_name(struct torc__sim_file *file, bool local, struct torc__address *ret);
-int torc__sim_stream_probe(const struct torc__address *address);
+int torc__sim_stream_name(struct torc__sim_file *file, bool local, struct torc_address *ret);
+int torc__sim_stream_probe(const struct torc_address *address);
 
 /* --- datagram.c --- */
 
 int torc__sim_datagram_new(int domain, int type);
 int torc__sim_datagram_pair(int domain, int ret_fds[2], int flags);
 bool torc__sim_is_datagram(const struct torc__sim_file *file);
-int torc__sim_datagram_bind(struct torc__sim_file *file, const struct torc__address *address);
-int torc__sim_datagram_connect(struct torc__sim_file *file, const struct torc__address *address);
-int torc__sim_datagram_name(struct torc__sim_file *file, bool local, struct torc__address *ret);
+int torc__sim_datagram_bind(struct torc__sim_file *file, const struct torc_address *address);
+int torc__sim_datagram_connect(struct torc__sim_file *file, const struct torc_address *address);
+int torc__sim_datagram_name(struct torc__sim_file *file, bool local, struct torc_address *ret);
 int torc__sim_datagram_getsockopt(struct torc__sim_file *file, int level, int name, void *ret,
 				  socklen_t *len);
 /* One datagram; `to` may be NULL. The bytes are copied at once. */
 ssize_t torc__sim_datagram_send(struct torc__sim_file *file, const void *buf, size_t len,
-				const struct torc__address *to);
+				const struct torc_address *to);
 /* One datagram; *ret_truncated: it was longer. */
 ssize_t torc__sim_datagram_recv(struct torc__sim_file *file, void *buf, size_t len, int flags,
-				struct torc__address *ret_from, bool *ret_truncated);
+				struct torc_address *ret_from, bool *ret_truncated);
 
 /* --- pipe.c --- */
 

@@ -48,7 +48,7 @@ struct stream {
 	struct torc__sim_file file; /* first */
 	enum state state;
 	int domain;
-	struct torc__address local, remote;
+	struct torc_address local, remote;
 	bool linger_zero;
 	unsigned reuse; /* enum torc__sim_reuse */
 	bool bound;
@@ -518,7 +518,7 @@ int torc__sim_stream_pair(int domain, int ret_fds[2], int flags)
 	return -EMFILE;
 }
 
-static int check_bind(const struct stream *s, const struct torc__address *address)
+static int check_bind(const struct stream *s, const struct torc_address *address)
 {
 	if (address->any.sa_family != s->domain)
 		return s->domain == AF_INET ? -EAFNOSUPPORT : -EINVAL;
@@ -527,9 +527,9 @@ static int check_bind(const struct stream *s, const struct torc__address *addres
 	return !is_tcp(s) && torc__sim_name_is_taken(address) ? -EADDRINUSE : -EINVAL;
 }
 
-static int bind_to(struct stream *s, const struct torc__address *address)
+static int bind_to(struct stream *s, const struct torc_address *address)
 {
-	struct torc__address local = *address;
+	struct torc_address local = *address;
 	int r = torc__sim_name_bind(&local, SOCK_STREAM, s->reuse, &s->file);
 
 	if (r < 0)
@@ -539,7 +539,7 @@ static int bind_to(struct stream *s, const struct torc__address *address)
 	return 0;
 }
 
-int torc__sim_stream_bind(struct torc__sim_file *file, const struct torc__address *address)
+int torc__sim_stream_bind(struct torc__sim_file *file, const struct torc_address *address)
 {
 	struct stream *s = of(file);
 	int r = check_bind(s, address);
@@ -565,7 +565,7 @@ int torc__sim_stream_listen(struct torc__sim_file *file, int backlog)
 	return 0;
 }
 
-static struct stream *listener_at(const struct torc__address *address)
+static struct stream *listener_at(const struct torc_address *address)
 {
 	const struct torc__sim_name *name = torc__sim_name_find(address, SOCK_STREAM);
 
@@ -620,9 +620,9 @@ static void run_handshake(struct torc__sim_event *event)
 			     run_handshake);
 }
 
-static int begin_tcp(struct stream *s, const struct torc__address *address)
+static int begin_tcp(struct stream *s, const struct torc_address *address)
 {
-	struct torc__address local = *address;
+	struct torc_address local = *address;
 	int r = 0;
 
 	if (address->any.sa_family != s->domain)
@@ -642,7 +642,7 @@ static int begin_tcp(struct stream *s, const struct torc__address *address)
 	return TORC__SIM_WAIT;
 }
 
-static int connect_tcp(struct stream *s, const struct torc__address *address, bool again)
+static int connect_tcp(struct stream *s, const struct torc_address *address, bool again)
 {
 	switch (s->state) {
 	case CONNECTING: return again ? TORC__SIM_WAIT : -EALREADY;
@@ -655,7 +655,7 @@ static int connect_tcp(struct stream *s, const struct torc__address *address, bo
 }
 
 /* It looks for the listener before it looks at the socket. */
-static int begin_unix(struct stream *s, const struct torc__address *address)
+static int begin_unix(struct stream *s, const struct torc_address *address)
 {
 	int r;
 
@@ -674,7 +674,7 @@ static int begin_unix(struct stream *s, const struct torc__address *address)
 	return s->state == CONNECTED ? 0 : TORC__SIM_WAIT;
 }
 
-static int connect_unix(struct stream *s, const struct torc__address *address, bool again)
+static int connect_unix(struct stream *s, const struct torc_address *address, bool again)
 {
 	if (again && s->state == CONNECTING)
 		return TORC__SIM_WAIT;
@@ -683,7 +683,7 @@ static int connect_unix(struct stream *s, const struct torc__address *address, b
 	return again && s->error ? take_error(s) : begin_unix(s, address);
 }
 
-int torc__sim_stream_connect(struct torc__sim_file *file, const struct torc__address *address,
+int torc__sim_stream_connect(struct torc__sim_file *file, const struct torc_address *address,
 			     bool again)
 {
 	struct stream *s = of(file);
@@ -706,7 +706,7 @@ int torc__sim_stream_accept(struct torc__sim_file *file, struct sockaddr *ret_pe
 	return torc__sim_fd_open(&taken->file);
 }
 
-int torc__sim_stream_probe(const struct torc__address *address)
+int torc__sim_stream_probe(const struct torc_address *address)
 {
 	if (listener_at(address))
 		return 0;
@@ -772,7 +772,7 @@ int torc__sim_stream_getsockopt(struct torc__sim_file *file, int level, int name
 	return 0;
 }
 
-int torc__sim_stream_name(struct torc__sim_file *file, bool local, struct torc__address *ret)
+int torc__sim_stream_name(struct torc__sim_file *file, bool local, struct torc_address *ret)
 {
 	struct stream *s = of(file);
 

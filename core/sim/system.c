@@ -83,7 +83,7 @@ static int sys_socketpair(int domain, int type, int protocol, int ret_fds[2])
 
 static int sys_bind(int fd, const struct sockaddr *address, socklen_t len)
 {
-	struct torc__address a;
+	struct torc_address a;
 	struct torc__sim_file *file;
 	int r = file_of(fd, &file);
 
@@ -131,7 +131,7 @@ static int sys_getsockopt(int fd, int level, int name, void *ret_value, socklen_
 
 static int name_of(int fd, bool local, struct sockaddr *ret_address, socklen_t *len)
 {
-	struct torc__address a;
+	struct torc_address a;
 	struct torc__sim_file *file;
 	int r = file_of(fd, &file);
 
@@ -155,7 +155,7 @@ static int sys_getpeername(int fd, struct sockaddr *ret_address, socklen_t *len)
 
 static int sys_probe(const struct sockaddr_un *address, socklen_t len)
 {
-	struct torc__address a;
+	struct torc_address a;
 	int r = torc__sim_address_read((const struct sockaddr *)address, len, &a);
 
 	return r ? r : torc__sim_stream_probe(&a);

@@ -21,6 +21,9 @@
 #define TORC__CHUNK_MIN     4096u
 #define TORC__CHUNK_CLASSES 10 /* 4 KiB .. 2 MiB */
 
+/* Further rings of buffers: of a socket each. */
+#define TORC__GROUPS_MAX 1024u
+
 struct torc__buffer {
 	uint32_t len;
 	uint16_t next;
@@ -38,6 +41,7 @@ struct torc__buffers {
 	unsigned available; /* as far as we know: the kernel may have filled some more */
 	size_t mapped_bytes;
 	struct torc__loop *loop;
+	uint64_t groups[TORC__GROUPS_MAX / 64]; /* bit n: group n + 1 is in use */
 	struct torc__chunk *chunks[TORC__CHUNK_CLASSES];
 	unsigned chunk_count[TORC__CHUNK_CLASSES];
 };
@@ -58,6 +62,10 @@ static inline void torc__buffer_give(struct torc__buffers *b, uint16_t id)
 	io_uring_buf_ring_advance(b->ring, 1);
 	b->available++;
 }
+
+/* The number of a further ring: 1 .. TORC__GROUPS_MAX, or -ENOSPC. */
+int torc__group_take(struct torc__buffers *b);
+void torc__group_give(struct torc__buffers *b, int group);
 
 /* At least `bytes` bytes, rounded up to a power of two in *ret_capacity; NULL without memory. */
 char *torc__chunk_take(struct torc__buffers *b, size_t bytes, uint32_t *ret_capacity);

@@ -14,10 +14,11 @@
 static void help(const struct program *p)
 {
 	printf("Usage: %s [OPTION]...\n%s\n\n"
-	       "  --listen ADDR   HOST:PORT, tcp://HOST:PORT, [::]:PORT or unix:/path; repeatable\n"
+	       "  --listen ADDR   HOST:PORT, tcp://HOST:PORT, [::]:PORT, unix:/path, unix:@name,\n"
+	       "                  %ssystemd:NAME or fd:N; repeatable\n"
 	       "                  (default %s)\n"
 	       "  --loops N       event loops, each a thread on a core (default: one per core)\n",
-	       p->name, p->what, p->default_address);
+	       p->name, p->what, p->serves_udp ? "udp://HOST:PORT, " : "", p->default_address);
 	if (p->serves_files)
 		printf("  --root DIR      serve the files of a directory\n");
 	printf("  --quiet         print errors only\n"

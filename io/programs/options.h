@@ -14,6 +14,7 @@ struct program {
 	const char *default_address;
 	const char *unit;  /* what program_end counts; default "requests" */
 	bool serves_files; /* --root is known */
+	bool serves_udp;   /* udp:// is known */
 
 	const char *addresses[PROGRAM_ADDRESSES_MAX + 1];
 	int address_count;

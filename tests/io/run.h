@@ -24,13 +24,13 @@
 #include <torc/core/group.h>
 #include <torc/core/run.h>
 #include <torc/core/scope.h>
+#include <torc/io/address.h>
 #include <torc/io/listener.h>
 #include <torc/io/server.h>
 #include <torc/io/socket.h>
 #include <torc/io/stream.h>
 
 #include "core/internal/fiber.h"
-#include "io/internal/address.h"
 #include "io/internal/buffers.h"
 #include "tests/support/check.h"
 #include "tests/support/fds.h"
