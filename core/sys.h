@@ -52,6 +52,12 @@ TORC_API int torc_sys_unlink(const char *path);
 TORC_API int torc_sys_rmdir(const char *path);
 TORC_API TORC_MUST_CHECK int torc_sys_rename(const char *from, const char *to);
 
+/*
+ * What is in a directory, as struct dirent64: bytes, or 0 at the end. The one call here that may have to wait, for a disk: on a
+ * thread of its own (executor/offload.h), as io/directory.h makes it.
+ */
+TORC_API TORC_MUST_CHECK int torc_sys_getdents(int fd, void *buf, size_t len);
+
 /* Any descriptor. */
 TORC_API TORC_MUST_CHECK int torc_sys_dup(int fd);
 TORC_API int torc_sys_close(int fd);

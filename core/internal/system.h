@@ -38,6 +38,7 @@ struct torc__system {
 	int (*unlink)(const char *path);
 	int (*rmdir)(const char *path);
 	int (*rename)(const char *from, const char *to);
+	int (*getdents)(int fd, void *buf, size_t len);
 	int (*dup)(int fd);
 	int (*close)(int fd);
 	int (*write)(int fd, const void *buf, size_t len);

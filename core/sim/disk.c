@@ -6,9 +6,11 @@
  */
 #include "core/sim/sim.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/openat2.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,12 +20,16 @@
 #define BLOCK_BYTES 4096u
 #define UMASK       022u
 
+/* A directory's "." and "..", at places 1 and 2. */
+#define DOTS 2u
+
 /* The time of day when the virtual clock is at 0. */
 #define WALL_SECONDS 1700000000
 
 struct entry {
 	struct entry *next;
 	struct node *node;
+	uint64_t place; /* in the order of creation: where a reader of the directory stands */
 	size_t len;
 	char name[];
 };
@@ -52,6 +58,7 @@ struct torc__sim_disk {
 	struct node *root;
 	uint64_t used; /* bytes that are reserved */
 	uint64_t last_ino;
+	uint64_t last_place;
 };
 
 struct disk_file {
@@ -183,6 +190,7 @@ static void add_entry(struct node *directory, const char *name, size_t len, stru
 	memcpy(e->name, name, len);
 	e->len = len;
 	e->node = n;
+	e->place = DOTS + ++the_disk()->last_place;
 	e->next = directory->entries;
 	directory->entries = e;
 	n->names++;
@@ -484,6 +492,84 @@ static const struct torc__sim_file_kind disk_kind = {
 	.write = write_disk,
 	.destroy = destroy_disk_file,
 };
+
+/* --- reading of directories --- */
+
+/* The one after a place, and its place: NULL at the end. */
+static struct node *next_entry(struct node *directory, uint64_t *place, const char **ret_name,
+			       size_t *ret_len)
+{
+	const struct entry *next = NULL;
+
+	*ret_name = "..";
+	*ret_len = ++*place;
+	if (*place <= DOTS)
+		return *place == 1 ? directory : directory->parent;
+	for (const struct entry *e = directory->entries; e; e = e->next)
+		if (e->place >= *place && (!next || e->place < next->place))
+			next = e;
+	if (!next)
+		return NULL;
+	*place = next->place;
+	*ret_name = next->name;
+	*ret_len = next->len;
+	return next->node;
+}
+
+static unsigned char type_of(const struct node *n)
+{
+	/* There are file systems that do not tell. */
+	return torc__sim_chaos(TORC_SIM_SHORT) ? DT_UNKNOWN
+					       : (unsigned char)((n->mode & S_IFMT) >> 12);
+}
+
+static size_t put_entry(char *to, size_t room, const struct node *n, uint64_t place,
+			const char *name, size_t len)
+{
+	struct dirent64 *d = (struct dirent64 *)(void *)to;
+	size_t bytes = (offsetof(struct dirent64, d_name) + len + 1 + 7) & ~(size_t)7;
+
+	if (bytes > room)
+		return 0;
+	memset(d, 0, bytes);
+	d->d_ino = n->ino;
+	d->d_off = (int64_t)place;
+	d->d_reclen = (uint16_t)bytes;
+	d->d_type = type_of(n);
+	memcpy(to + offsetof(struct dirent64, d_name), name, len);
+	return bytes;
+}
+
+/* How far it has read is the file's offset. */
+static int list(struct torc__sim_file *file, char *buf, size_t len)
+{
+	size_t done = 0, bytes, name_len;
+	const char *name;
+	struct node *n;
+	uint64_t place = file->offset;
+
+	while ((n = next_entry(node_of(file), &place, &name, &name_len))) {
+		bytes = put_entry(buf + done, len - done, n, place, name, name_len);
+		if (!bytes)
+			return done ? (int)done : -EINVAL;
+		done += bytes;
+		file->offset = place;
+		if (torc__sim_chaos(TORC_SIM_SHORT))
+			break;
+	}
+	return (int)done;
+}
+
+int torc__sim_disk_list(struct torc__sim_file *file, void *buf, size_t len)
+{
+	if (file->flags & O_PATH)
+		return -EBADF;
+	if (file->kind != &disk_kind || !is_directory(node_of(file)))
+		return -ENOTDIR;
+	if (!node_of(file)->names)
+		return -ENOENT;
+	return list(file, buf, len < INT_MAX ? len : INT_MAX);
+}
 
 /* --- open --- */
 

@@ -205,6 +205,17 @@ static int sys_rename(const char *from, const char *to)
 	return torc__sim_disk_rename(NULL, from, NULL, to, 0);
 }
 
+static int sys_getdents(int fd, void *buf, size_t len)
+{
+	struct torc__sim_file *file = torc__sim_fd_file(fd);
+
+	if (!file)
+		return -EBADF;
+	if (torc__sim_chaos(TORC_SIM_ERROR))
+		return torc__sim_draw(TORC_SIM_ERROR, 2) ? -EIO : -ENOMEM;
+	return torc__sim_disk_list(file, buf, len);
+}
+
 static int sys_dup(int fd)
 {
 	struct torc__sim_file *file = torc__sim_fd_file(fd);
@@ -308,6 +319,7 @@ const struct torc__system torc__sim_system = {
 	.unlink = sys_unlink,
 	.rmdir = sys_rmdir,
 	.rename = sys_rename,
+	.getdents = sys_getdents,
 	.dup = sys_dup,
 	.close = sys_close,
 	.write = sys_write,
