@@ -120,6 +120,11 @@ static int linux_getdents(int fd, void *buf, size_t len)
 	return result((int)syscall(SYS_getdents64, fd, buf, len));
 }
 
+static int linux_fchmod(int fd, unsigned mode)
+{
+	return result(fchmod(fd, mode));
+}
+
 static int linux_dup(int fd)
 {
 	return result(fcntl(fd, F_DUPFD_CLOEXEC, 3));
@@ -161,6 +166,7 @@ const struct torc__system torc__system_linux = {
 	.rmdir = linux_rmdir,
 	.rename = linux_rename,
 	.getdents = linux_getdents,
+	.fchmod = linux_fchmod,
 	.dup = linux_dup,
 	.close = linux_close,
 	.write = linux_write,
@@ -252,6 +258,11 @@ int torc_sys_rename(const char *from, const char *to)
 int torc_sys_getdents(int fd, void *buf, size_t len)
 {
 	return torc__system->getdents(fd, buf, len);
+}
+
+int torc_sys_fchmod(int fd, unsigned mode)
+{
+	return torc__system->fchmod(fd, mode);
 }
 
 int torc_sys_dup(int fd)

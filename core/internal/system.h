@@ -39,6 +39,7 @@ struct torc__system {
 	int (*rmdir)(const char *path);
 	int (*rename)(const char *from, const char *to);
 	int (*getdents)(int fd, void *buf, size_t len);
+	int (*fchmod)(int fd, unsigned mode);
 	int (*dup)(int fd);
 	int (*close)(int fd);
 	int (*write)(int fd, const void *buf, size_t len);

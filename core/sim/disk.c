@@ -886,6 +886,20 @@ int torc__sim_disk_rename(struct torc__sim_file *from_directory, const char *fro
 	return 0;
 }
 
+int torc__sim_disk_chmod(struct torc__sim_file *file, unsigned mode)
+{
+	struct node *n;
+
+	if (file->flags & O_PATH)
+		return -EBADF;
+	if (file->kind != &disk_kind)
+		return 0; /* nobody can see it */
+	n = node_of(file);
+	n->mode = (n->mode & S_IFMT) | (mode & 07777);
+	n->changed_ns = torc__sim->now_ns;
+	return 0;
+}
+
 /* --- sizes --- */
 
 int torc__sim_disk_sync(struct torc__sim_file *file)

@@ -409,6 +409,7 @@ int torc__sim_disk_rename(struct torc__sim_file *from_directory, const char *fro
 			  struct torc__sim_file *to_directory, const char *to, unsigned flags);
 /* As getdents64(2). */
 int torc__sim_disk_list(struct torc__sim_file *file, void *buf, size_t len);
+int torc__sim_disk_chmod(struct torc__sim_file *file, unsigned mode);
 int torc__sim_disk_sync(struct torc__sim_file *file);
 int torc__sim_disk_allocate(struct torc__sim_file *file, int mode, uint64_t offset, uint64_t len);
 void torc__sim_disk_done(void); /* free it all */

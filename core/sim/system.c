@@ -216,6 +216,17 @@ static int sys_getdents(int fd, void *buf, size_t len)
 	return torc__sim_disk_list(file, buf, len);
 }
 
+static int sys_fchmod(int fd, unsigned mode)
+{
+	struct torc__sim_file *file = torc__sim_fd_file(fd);
+
+	if (!file)
+		return -EBADF;
+	if (torc__sim_chaos(TORC_SIM_ERROR))
+		return torc__sim_draw(TORC_SIM_ERROR, 2) ? -EIO : -EROFS;
+	return torc__sim_disk_chmod(file, mode);
+}
+
 static int sys_dup(int fd)
 {
 	struct torc__sim_file *file = torc__sim_fd_file(fd);
@@ -320,6 +331,7 @@ const struct torc__system torc__sim_system = {
 	.rmdir = sys_rmdir,
 	.rename = sys_rename,
 	.getdents = sys_getdents,
+	.fchmod = sys_fchmod,
 	.dup = sys_dup,
 	.close = sys_close,
 	.write = sys_write,
