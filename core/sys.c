@@ -125,6 +125,16 @@ static int linux_fchmod(int fd, unsigned mode)
 	return result(fchmod(fd, mode));
 }
 
+static int linux_ftruncate(int fd, int64_t len)
+{
+	return result(ftruncate(fd, len));
+}
+
+static int linux_readlinkat(int dirfd, const char *path, char *ret_target, size_t size)
+{
+	return result((int)readlinkat(dirfd, path, ret_target, size));
+}
+
 static int linux_dup(int fd)
 {
 	return result(fcntl(fd, F_DUPFD_CLOEXEC, 3));
@@ -167,6 +177,8 @@ const struct torc__system torc__system_linux = {
 	.rename = linux_rename,
 	.getdents = linux_getdents,
 	.fchmod = linux_fchmod,
+	.ftruncate = linux_ftruncate,
+	.readlinkat = linux_readlinkat,
 	.dup = linux_dup,
 	.close = linux_close,
 	.write = linux_write,

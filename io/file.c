@@ -316,9 +316,21 @@ static int elsewhere(struct request *q)
 	return torc__on_linux() ? torc_offload(run_request, q) : -ENOSYS;
 }
 
+/* Those that the simulator has too say what is wrong themselves. */
+static int run_for_system(void *arg)
+{
+	const struct request *q = arg;
+	ssize_t r;
+
+	do
+		r = q->fn(q);
+	while (r == -EINTR);
+	return (int)r;
+}
+
 static ssize_t do_ftruncate(const struct request *q)
 {
-	return ftruncate(q->fd, q->offset);
+	return torc__system->ftruncate(q->fd, q->offset);
 }
 
 int torc_ftruncate(int fd, off_t len)
@@ -329,21 +341,20 @@ int torc_ftruncate(int fd, off_t len)
 		return -EINVAL;
 	if (torc__ring_has(ring, TORC__OP_FTRUNCATE, TORC__RING_FTRUNCATE))
 		return TORC__CALL(ftruncate_at, fd, len);
-	return elsewhere(&(struct request){ .fn = do_ftruncate, .fd = fd, .offset = len });
+	return torc_offload(run_for_system,
+			    &(struct request){ .fn = do_ftruncate, .fd = fd, .offset = len });
 }
 
 /* By way of memory of its own: the caller's is written on success only. */
 static ssize_t do_readlinkat(const struct request *q)
 {
 	char target[PATH_MAX];
-	ssize_t len = readlinkat(q->fd, q->path, target, sizeof(target));
+	int len = torc__system->readlinkat(q->fd, q->path, target, sizeof(target));
 
 	if (len < 0)
 		return len;
-	if ((size_t)len >= q->size || (size_t)len == sizeof(target)) {
-		errno = ERANGE;
-		return -1;
-	}
+	if ((size_t)len >= q->size || (size_t)len == sizeof(target))
+		return -ERANGE;
 	memcpy(q->memory, target, (size_t)len);
 	((char *)q->memory)[len] = '\0';
 	return len;
@@ -351,11 +362,11 @@ static ssize_t do_readlinkat(const struct request *q)
 
 int torc_readlinkat(int dirfd, const char *path, char *ret_target, size_t size)
 {
-	return elsewhere(&(struct request){ .fn = do_readlinkat,
-					    .fd = dirfd,
-					    .path = path,
-					    .memory = ret_target,
-					    .size = size });
+	struct request q = {
+		.fn = do_readlinkat, .fd = dirfd, .path = path, .memory = ret_target, .size = size
+	};
+
+	return torc_offload(run_for_system, &q);
 }
 
 static ssize_t do_fchmodat(const struct request *q)

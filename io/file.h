@@ -297,7 +297,6 @@ TORC_API TORC_MUST_CHECK int torc_symlinkat(const char *target, int dirfd, const
  * Returns     its length, without the zero byte
  *             -ERANGE   it has no room in `size` bytes
  *             -EINVAL   not a symbolic link
- *             -ENOSYS   in the simulator
  */
 TORC_API TORC_MUST_CHECK int torc_readlinkat(int dirfd, const char *path, char *ret_target,
 					     size_t size);

@@ -219,6 +219,9 @@ struct torc__sim_op {
 	struct torc__sim_op *next_waiting, **waiting_link;
 	struct torc__sim_event event;
 	struct torc__sim_claim claim;
+	struct torc__sim_claim *pieces; /* [piece_count], of a vectored transfer */
+	unsigned piece_count;
+	size_t pieces_len; /* in all */
 	enum torc__sim_op_state state;
 	bool multishot;
 	bool tried;                      /* once at least */
@@ -407,6 +410,15 @@ int torc__sim_disk_mkdir(struct torc__sim_file *directory, const char *path, uns
 int torc__sim_disk_unlink(struct torc__sim_file *directory, const char *path, int flags);
 int torc__sim_disk_rename(struct torc__sim_file *from_directory, const char *from,
 			  struct torc__sim_file *to_directory, const char *to, unsigned flags);
+int torc__sim_disk_link(struct torc__sim_file *from_directory, const char *from,
+			struct torc__sim_file *to_directory, const char *to, int flags);
+int torc__sim_disk_symlink(const char *target, struct torc__sim_file *directory, const char *path);
+int torc__sim_disk_readlink(struct torc__sim_file *directory, const char *path, char *buf,
+			    size_t size);
+int torc__sim_disk_truncate(struct torc__sim_file *file, uint64_t size);
+int torc__sim_disk_sync_range(struct torc__sim_file *file, uint64_t offset, uint64_t len,
+			      int flags);
+int torc__sim_disk_advise(const struct torc__sim_file *file, int advice);
 /* As getdents64(2). */
 int torc__sim_disk_list(struct torc__sim_file *file, void *buf, size_t len);
 int torc__sim_disk_chmod(struct torc__sim_file *file, unsigned mode);
