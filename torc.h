@@ -37,6 +37,7 @@
 #include <torc/executor/wait.h>
 #include <torc/http/server.h>
 #include <torc/io/contents.h>
+#include <torc/io/direct.h>
 #include <torc/io/directory.h>
 #include <torc/io/file.h>
 #include <torc/io/listener.h>

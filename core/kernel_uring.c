@@ -36,6 +36,7 @@ static const struct {
 	{ "membarrier", TORC__MEMBARRIER },
 	{ "ring_futex", TORC__RING_FUTEX },
 	{ "ring_ftruncate", TORC__RING_FTRUNCATE },
+	{ "fixed_buffers", TORC__FIXED_BUFFERS },
 };
 
 static uint32_t feature_bit(const char *name, size_t len)
@@ -228,6 +229,20 @@ static int uring_provide(struct torc__ring *ring, struct io_uring_buf_reg *reg)
 	return io_uring_register_buf_ring(&ring->uring, reg, 0);
 }
 
+static int uring_register_buffers(struct torc__ring *ring, unsigned count)
+{
+	return io_uring_register_buffers_sparse(&ring->uring, count);
+}
+
+static int uring_update_buffer(struct torc__ring *ring, unsigned slot, void *memory, size_t bytes)
+{
+	const struct iovec v = { memory, bytes };
+	const __u64 tag = 0;
+	int r = io_uring_register_buffers_update_tag(&ring->uring, slot, &v, &tag, 1);
+
+	return r < 0 ? r : 0;
+}
+
 /* Bit n: operation n; the highest one: the kernel was asked. */
 #define ASKED ((uint64_t)1 << 63)
 
@@ -263,5 +278,7 @@ const struct torc__kernel torc__kernel_uring = {
 	.enter = uring_enter,
 	.now = uring_now,
 	.provide = uring_provide,
+	.register_buffers = uring_register_buffers,
+	.update_buffer = uring_update_buffer,
 	.has = uring_has,
 };

@@ -32,6 +32,9 @@ struct torc__kernel {
 	uint64_t (*now)(struct torc__ring *ring);
 	/* A ring of provided buffers, as io_uring_register_buf_ring(3). */
 	int (*provide)(struct torc__ring *ring, struct io_uring_buf_reg *reg);
+	/* A table of so many empty slots for memory of read_fixed and write_fixed; then what is in one. NULL: nothing. */
+	int (*register_buffers)(struct torc__ring *ring, unsigned count);
+	int (*update_buffer)(struct torc__ring *ring, unsigned slot, void *memory, size_t bytes);
 	/* Does it know this operation? For those that are newer than Linux 6.1. */
 	bool (*has)(struct torc__ring *ring, unsigned opcode);
 };
@@ -58,6 +61,7 @@ enum torc__feature {
 	TORC__MEMBARRIER = 1 << 8,
 	TORC__RING_FUTEX = 1 << 9,
 	TORC__RING_FTRUNCATE = 1 << 10,
+	TORC__FIXED_BUFFERS = 1 << 11,
 };
 
 /* Parse TORC_DISABLE. Returns 0 or -EINVAL, with the unknown name in *ret_unknown. */

@@ -119,6 +119,35 @@ static int attempt_read(struct torc__sim_op *op)
 	return r;
 }
 
+static bool is_fixed(const struct torc__sim_op *op)
+{
+	const struct torc__sim_ring *ring = op->ring;
+	const struct iovec *v = &ring->fixed[op->sqe.buf_index];
+	uint64_t at;
+
+	if (op->sqe.buf_index >= ring->fixed_count || !v->iov_base)
+		return false;
+	at = op->sqe.addr - (uint64_t)(uintptr_t)v->iov_base;
+	return at <= v->iov_len && op->sqe.len <= v->iov_len - at;
+}
+
+static void prepare_read_fixed(struct torc__sim_op *op)
+{
+	if (is_fixed(op))
+		prepare_read(op);
+}
+
+static void prepare_write_fixed(struct torc__sim_op *op)
+{
+	if (is_fixed(op))
+		prepare_write(op);
+}
+
+static int attempt_read_fixed(struct torc__sim_op *op)
+{
+	return is_fixed(op) ? attempt_read(op) : -EFAULT;
+}
+
 static int attempt_write(struct torc__sim_op *op)
 {
 	struct torc__sim_file *file = op->file;
@@ -278,6 +307,11 @@ static void end_claims(struct torc__sim_op *op)
 }
 
 /* --- sockets --- */
+
+static int attempt_write_fixed(struct torc__sim_op *op)
+{
+	return is_fixed(op) ? attempt_write(op) : -EFAULT;
+}
 
 static bool never_waits(const struct torc__sim_op *op)
 {
@@ -611,6 +645,14 @@ static const struct torc__sim_op_kind kinds[] = {
 			       .prepare = prepare_writev,
 			       .attempt = attempt_writev,
 			       .errors = { -EIO, -EINTR, -ENOMEM, -EDQUOT } },
+	[IORING_OP_READ_FIXED] = { .needs_file = true,
+				   .prepare = prepare_read_fixed,
+				   .attempt = attempt_read_fixed,
+				   .errors = { -EIO, -EINTR, -ENOMEM, -EAGAIN } },
+	[IORING_OP_WRITE_FIXED] = { .needs_file = true,
+				    .prepare = prepare_write_fixed,
+				    .attempt = attempt_write_fixed,
+				    .errors = { -EIO, -EINTR, -ENOMEM, -EDQUOT } },
 	[TORC__OP_FTRUNCATE] = { .needs_file = true,
 				 .attempt = attempt_ftruncate,
 				 .errors = { -EIO, -EINTR, -EPERM } },

@@ -86,6 +86,8 @@ struct torc__sim_ring {
 	size_t late_count, late_capacity;
 	struct torc__sim_op *ops;
 	struct torc__sim_buffers *buffers;
+	struct iovec *fixed; /* [fixed_count], registered memory; base NULL: an empty slot */
+	unsigned fixed_count;
 };
 
 #define TORC__SIM_LOOPS 8
