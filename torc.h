@@ -39,7 +39,10 @@
 #include <torc/http/server.h>
 #include <torc/io/activation.h>
 #include <torc/io/address.h>
+#include <torc/io/contents.h>
 #include <torc/io/datagram.h>
+#include <torc/io/direct.h>
+#include <torc/io/directory.h>
 #include <torc/io/file.h>
 #include <torc/io/listener.h>
 #include <torc/io/rate.h>

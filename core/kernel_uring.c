@@ -38,6 +38,7 @@ static const struct {
 	{ "ring_ftruncate", TORC__RING_FTRUNCATE },
 	{ "splice", TORC__SPLICE },
 	{ "udp_segment", TORC__UDP_SEGMENT },
+	{ "fixed_buffers", TORC__FIXED_BUFFERS },
 };
 
 static uint32_t feature_bit(const char *name, size_t len)
@@ -235,6 +236,20 @@ static void uring_withdraw(struct torc__ring *ring, unsigned group)
 	(void)io_uring_unregister_buf_ring(&ring->uring, (int)group);
 }
 
+static int uring_register_buffers(struct torc__ring *ring, unsigned count)
+{
+	return io_uring_register_buffers_sparse(&ring->uring, count);
+}
+
+static int uring_update_buffer(struct torc__ring *ring, unsigned slot, void *memory, size_t bytes)
+{
+	const struct iovec v = { memory, bytes };
+	const __u64 tag = 0;
+	int r = io_uring_register_buffers_update_tag(&ring->uring, slot, &v, &tag, 1);
+
+	return r < 0 ? r : 0;
+}
+
 /* Bit n: operation n; the highest one: the kernel was asked. */
 #define ASKED ((uint64_t)1 << 63)
 
@@ -271,5 +286,7 @@ const struct torc__kernel torc__kernel_uring = {
 	.now = uring_now,
 	.provide = uring_provide,
 	.withdraw = uring_withdraw,
+	.register_buffers = uring_register_buffers,
+	.update_buffer = uring_update_buffer,
 	.has = uring_has,
 };

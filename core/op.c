@@ -114,6 +114,19 @@ static void describe_wait(const struct torc__wait *wait, struct torc__message *m
 
 static const struct torc__wait_kind op_kind = { "operation", cancel_wait, describe_wait };
 
+/*
+ * The kernel's own codes for a call that a signal has interrupted and that is to be made again (ERESTARTSYS and its relatives,
+ * include/linux/errno.h there) are not meant to be seen. Where a ring's operation waits in a thread of the kernel, such as
+ * the open of a named pipe, a cancellation lets them out.
+ */
+#define RESTART_FIRST 512
+#define RESTART_LAST  516
+
+static bool is_interrupted(int res)
+{
+	return res == -EINTR || (res <= -RESTART_FIRST && res >= -RESTART_LAST);
+}
+
 static void submit_again(struct torc_op *op, const struct io_uring_sqe *saved)
 {
 	struct io_uring_sqe *sqe = torc_op_start(op, wait_cqe);
@@ -133,12 +146,15 @@ int torc_op_wait(struct torc_op *op)
 			torc__park(f, &wait.wait, &op_kind);
 		if (torc__likely(op->res >= 0))
 			return op->res;
-		if (op->res != -EINTR && op->res != -ECANCELED)
+		if (!is_interrupted(op->res) && op->res != -ECANCELED)
 			return op->res;
+		/* A close that was interrupted has closed (close(2)): again would be another file's. */
+		if (op->res != -ECANCELED && wait.saved.opcode == IORING_OP_CLOSE)
+			return 0;
 		/* A worker of the kernel that was interrupted says EINTR: for the cancel, or for nothing. */
 		if (f->scope->status)
 			return f->scope->status;
-		if (op->res != -EINTR)
+		if (op->res == -ECANCELED)
 			return op->res;
 		submit_again(op, &wait.saved);
 	}

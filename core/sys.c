@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <sys/eventfd.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
@@ -114,6 +115,26 @@ static int linux_rename(const char *from, const char *to)
 	return result(rename(from, to));
 }
 
+static int linux_getdents(int fd, void *buf, size_t len)
+{
+	return result((int)syscall(SYS_getdents64, fd, buf, len));
+}
+
+static int linux_fchmod(int fd, unsigned mode)
+{
+	return result(fchmod(fd, mode));
+}
+
+static int linux_ftruncate(int fd, int64_t len)
+{
+	return result(ftruncate(fd, len));
+}
+
+static int linux_readlinkat(int dirfd, const char *path, char *ret_target, size_t size)
+{
+	return result((int)readlinkat(dirfd, path, ret_target, size));
+}
+
 static int linux_dup(int fd)
 {
 	return result(fcntl(fd, F_DUPFD_CLOEXEC, 3));
@@ -159,6 +180,10 @@ const struct torc__system torc__system_linux = {
 	.unlink = linux_unlink,
 	.rmdir = linux_rmdir,
 	.rename = linux_rename,
+	.getdents = linux_getdents,
+	.fchmod = linux_fchmod,
+	.ftruncate = linux_ftruncate,
+	.readlinkat = linux_readlinkat,
 	.dup = linux_dup,
 	.close = linux_close,
 	.seekable = linux_seekable,
@@ -246,6 +271,16 @@ int torc_sys_rmdir(const char *path)
 int torc_sys_rename(const char *from, const char *to)
 {
 	return torc__system->rename(from, to);
+}
+
+int torc_sys_getdents(int fd, void *buf, size_t len)
+{
+	return torc__system->getdents(fd, buf, len);
+}
+
+int torc_sys_fchmod(int fd, unsigned mode)
+{
+	return torc__system->fchmod(fd, mode);
 }
 
 int torc_sys_dup(int fd)

@@ -52,6 +52,15 @@ TORC_API int torc_sys_unlink(const char *path);
 TORC_API int torc_sys_rmdir(const char *path);
 TORC_API TORC_MUST_CHECK int torc_sys_rename(const char *from, const char *to);
 
+/*
+ * What is in a directory, as struct dirent64: bytes, or 0 at the end. It may have to wait for a disk, other than the calls
+ * above: make it on another thread (executor/offload.h), as io/directory.h does.
+ */
+TORC_API TORC_MUST_CHECK int torc_sys_getdents(int fd, void *buf, size_t len);
+
+/* Permissions of an open file, on a thread of its own likewise. */
+TORC_API TORC_MUST_CHECK int torc_sys_fchmod(int fd, unsigned mode);
+
 /* Any descriptor. */
 TORC_API TORC_MUST_CHECK int torc_sys_dup(int fd);
 TORC_API int torc_sys_close(int fd);

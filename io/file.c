@@ -1,6 +1,7 @@
 #include <torc/io/file.h>
 
 #include <limits.h>
+#include <string.h>
 #include <sys/xattr.h>
 #include <unistd.h>
 
@@ -173,13 +174,13 @@ int torc_fdatasync(int fd)
 /* An entry has 32 bits for the length: several, unless it is to the end anyway. */
 int torc_sync_file_range(int fd, off_t offset, size_t len, int flags)
 {
+	unsigned part;
 	int r;
 
-	if (!len || offset < 0)
-		return TORC__CALL(sync_file_range, fd, 0, (uint64_t)offset, flags);
+	if (offset < 0 || len > (uint64_t)(INT64_MAX - offset))
+		return -EINVAL;
 	do {
-		unsigned part = torc__at_once(len);
-
+		part = torc__at_once(len);
 		r = TORC__CALL(sync_file_range, fd, part, (uint64_t)offset, flags);
 		offset += part;
 		len -= part;
@@ -194,6 +195,8 @@ int torc_fallocate(int fd, int mode, off_t offset, off_t len)
 
 int torc_fadvise(int fd, off_t offset, off_t len, int advice)
 {
+	if (len < 0)
+		return -EINVAL; /* 32 bits of it would be a length */
 	/* 32 bits of length there; what is longer is as good as the rest of the file. */
 	return TORC__CALL(fadvise, fd, (uint64_t)offset, len > INT_MAX ? 0 : (off_t)len, advice);
 }
@@ -313,9 +316,21 @@ static int elsewhere(struct request *q)
 	return torc__on_linux() ? torc_offload(run_request, q) : -ENOSYS;
 }
 
+/* Those that the simulator has too say what is wrong themselves. */
+static int run_for_system(void *arg)
+{
+	const struct request *q = arg;
+	ssize_t r;
+
+	do
+		r = q->fn(q);
+	while (r == -EINTR);
+	return (int)r;
+}
+
 static ssize_t do_ftruncate(const struct request *q)
 {
-	return ftruncate(q->fd, q->offset);
+	return torc__system->ftruncate(q->fd, q->offset);
 }
 
 int torc_ftruncate(int fd, off_t len)
@@ -326,12 +341,23 @@ int torc_ftruncate(int fd, off_t len)
 		return -EINVAL;
 	if (torc__ring_has(ring, TORC__OP_FTRUNCATE, TORC__RING_FTRUNCATE))
 		return TORC__CALL(ftruncate_at, fd, len);
-	return elsewhere(&(struct request){ .fn = do_ftruncate, .fd = fd, .offset = len });
+	return torc_offload(run_for_system,
+			    &(struct request){ .fn = do_ftruncate, .fd = fd, .offset = len });
 }
 
+/* By way of memory of its own: the caller's is written on success only. */
 static ssize_t do_readlinkat(const struct request *q)
 {
-	return readlinkat(q->fd, q->path, q->memory, q->size);
+	char target[PATH_MAX];
+	int len = torc__system->readlinkat(q->fd, q->path, target, sizeof(target));
+
+	if (len < 0)
+		return len;
+	if ((size_t)len >= q->size || (size_t)len == sizeof(target))
+		return -ERANGE;
+	memcpy(q->memory, target, (size_t)len);
+	((char *)q->memory)[len] = '\0';
+	return len;
 }
 
 int torc_readlinkat(int dirfd, const char *path, char *ret_target, size_t size)
@@ -339,14 +365,8 @@ int torc_readlinkat(int dirfd, const char *path, char *ret_target, size_t size)
 	struct request q = {
 		.fn = do_readlinkat, .fd = dirfd, .path = path, .memory = ret_target, .size = size
 	};
-	int r = size ? elsewhere(&q) : -ERANGE;
 
-	if (r < 0)
-		return r;
-	if ((size_t)r == size)
-		return -ERANGE; /* cut, or without room for the zero byte */
-	ret_target[r] = '\0';
-	return r;
+	return torc_offload(run_for_system, &q);
 }
 
 static ssize_t do_fchmodat(const struct request *q)
@@ -379,9 +399,7 @@ int torc_fchownat(int dirfd, const char *path, uid_t owner, gid_t group, int fla
 
 static ssize_t do_utimensat(const struct request *q)
 {
-	const char *path = q->flags & AT_EMPTY_PATH && !*q->path ? NULL : q->path;
-
-	return utimensat(q->fd, path, q->memory, path ? q->flags : q->flags & ~AT_EMPTY_PATH);
+	return utimensat(q->fd, q->path, q->memory, q->flags);
 }
 
 int torc_utimensat(int dirfd, const char *path, const struct timespec times[2], int flags)
@@ -423,6 +441,8 @@ static ssize_t do_copy_file_range(const struct request *q)
 
 int torc_copy_file_range(int from, off_t from_offset, int to, off_t to_offset, size_t len)
 {
+	if (from_offset < 0 || to_offset < 0)
+		return -EINVAL;
 	return elsewhere(&(struct request){ .fn = do_copy_file_range,
 					    .fd = from,
 					    .offset = from_offset,

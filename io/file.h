@@ -62,6 +62,9 @@ struct statx;
 /*
  * torc_openat - open a file; torc_open - the same below the working directory. O_CLOEXEC is always set.
  *
+ * Of a named pipe: the ring tries without waiting for the pipe's other side first, and waits only where that try was not
+ * possible, such as for a path that is not cached, or with O_CREAT. Who relies on either says O_NONBLOCK, or O_RDWR.
+ *
  *   @dirfd  the directory that a relative path begins at, or AT_FDCWD
  *   @mode   permissions of a file that is created (O_CREAT, O_TMPFILE); the umask applies
  *
@@ -69,7 +72,7 @@ struct statx;
  *             -EEXIST           O_CREAT | O_EXCL, and it exists
  *             -EISDIR           a directory, to be written
  *             -EMFILE, -ENFILE  no descriptor is left, in this process or on the machine
- *             -ENXIO            a pipe to be written without waiting that nobody reads, or a device that is not there
+ *             -ENXIO            a pipe to be written that nobody reads (see above), or a device that is not there
  *             -ENOSPC, -EDQUOT  no room for a new file
  *             -ETXTBSY          a program that runs, to be written
  *             -EINVAL, -EOVERFLOW, ...   as open(2)
@@ -104,7 +107,7 @@ TORC_API int torc_close_wait(int fd);
 /*
  * torc_read, torc_write - at the descriptor's own position, as for pipes, terminals, or a file that is read from front to back.
  * torc_pread, torc_pwrite - at a position, in bytes from the beginning; the descriptor's own one stays. Any number of fibers
- * may do so at once.
+ * may do so at once. What has no positions (pipes, sockets, terminals) ignores it, as the ring does and pread(2) does not.
  *
  *   @buf  [len] bytes; when reading, written only as far as the result says
  *   @len  0 .. SIZE_MAX; one call moves 1 GiB at most
@@ -114,7 +117,6 @@ TORC_API int torc_close_wait(int fd);
  *             -EAGAIN   a descriptor with O_NONBLOCK that cannot be polled would wait
  *             -EINVAL   O_DIRECT, and the memory, the length or the offset is not aligned; a negative offset
  *             -EISDIR   a directory was read
- *             -ESPIPE   an offset into a pipe, socket or terminal
  *             -ENOSPC   writing: the device is full
  *             -EDQUOT   writing: the user's quota is used up
  *             -EFBIG    writing: beyond the file system's limit or RLIMIT_FSIZE. No SIGXFSZ is raised by the latter inside of
@@ -134,7 +136,7 @@ TORC_API TORC_MUST_CHECK int torc_pwrite(int fd, const void *buf, size_t len, of
  *   @iov_count  0 .. IOV_MAX (1024)
  *
  * Returns     as torc_read and torc_write, and
- *             -EINVAL       more pieces than IOV_MAX, or over 2 GiB in all
+ *             -EINVAL       more pieces than IOV_MAX, or one of more than SSIZE_MAX bytes; what is over 2 GiB in all is cut
  *             -EAGAIN       RWF_NOWAIT, and it would wait
  *             -EOPNOTSUPP   flags that the kernel or this file does not know
  */
@@ -182,7 +184,9 @@ TORC_API TORC_MUST_CHECK int torc_fdatasync(int fd);
  *   @flags  SYNC_FILE_RANGE_*
  *
  * Returns     0
- *             -EINVAL, -ESPIPE, -EIO, -ENOSPC   as sync_file_range(2)
+ *             -EINVAL   unknown flags; a negative offset, or an end beyond the largest
+ *             -ESPIPE   not a file, a directory or a block device
+ *             -EIO, -ENOSPC   as sync_file_range(2)
  */
 TORC_API TORC_MUST_CHECK int torc_sync_file_range(int fd, off_t offset, size_t len, int flags);
 
@@ -201,13 +205,21 @@ TORC_API TORC_MUST_CHECK int torc_fallocate(int fd, int mode, off_t offset, off_
  * torc_ftruncate - set the length. On another thread before Linux 6.9.
  *
  * Returns     0
- *             -EINVAL   a negative length, or not a regular file
+ *             -EINVAL   a negative length, not a regular file, or one that is not open for writing
  *             -EFBIG    beyond the largest file, or RLIMIT_FSIZE
  *             -EPERM, -ETXTBSY, ...   as ftruncate(2)
  */
 TORC_API TORC_MUST_CHECK int torc_ftruncate(int fd, off_t len);
 
-/* torc_fadvise - say how a part will be used: POSIX_FADV_*. Returns 0 or as posix_fadvise(2), negative. */
+/*
+ * torc_fadvise - say how a part will be used: POSIX_FADV_*.
+ *
+ *   @len  0: to the end of the file
+ *
+ * Returns     0
+ *             -EINVAL   a negative length, or no such advice
+ *             -ESPIPE   a pipe
+ */
 TORC_API TORC_MUST_CHECK int torc_fadvise(int fd, off_t offset, off_t len, int advice);
 
 /* --- names and metadata --- */
@@ -285,7 +297,6 @@ TORC_API TORC_MUST_CHECK int torc_symlinkat(const char *target, int dirfd, const
  * Returns     its length, without the zero byte
  *             -ERANGE   it has no room in `size` bytes
  *             -EINVAL   not a symbolic link
- *             -ENOSYS   in the simulator
  */
 TORC_API TORC_MUST_CHECK int torc_readlinkat(int dirfd, const char *path, char *ret_target,
 					     size_t size);
@@ -293,11 +304,12 @@ TORC_API TORC_MUST_CHECK int torc_readlinkat(int dirfd, const char *path, char *
 /*
  * torc_fchmodat, torc_fchownat, torc_utimensat - permissions, owner, times. On another thread.
  *
- *   @flags  AT_SYMLINK_NOFOLLOW, and AT_EMPTY_PATH for the descriptor itself: of torc_fchmodat that is 0 and "",
- *           since Linux 6.6 only
+ *   @flags  AT_SYMLINK_NOFOLLOW; or AT_EMPTY_PATH with "" for the descriptor itself: of torc_fchmodat not one of O_PATH
+ *   @times  access and modification; NULL: now
  *
  * Returns     0
  *             -EPERM   not the owner's or root's to change
+ *             -EOPNOTSUPP    torc_fchmodat with AT_SYMLINK_NOFOLLOW, of a symbolic link: it has no permissions
  *             -EINVAL, ...   as chmod(2), chown(2), utimensat(2)
  *             -ENOSYS  in the simulator
  */
@@ -389,8 +401,9 @@ TORC_API TORC_MUST_CHECK int torc_tee(int from, int to, size_t len, unsigned fla
  *
  * Returns     1..len    bytes copied
  *             0         the end of the file
- *             -EXDEV    file systems of different kinds, or one that cannot
- *             -EINVAL   the ranges overlap in one file; not regular files
+ *             -EXDEV, -EOPNOTSUPP   file systems of different kinds, or one that cannot
+ *             -EINVAL   a negative offset; the ranges overlap in one file; not regular files
+ *             -EOVERFLOW   a range that ends beyond the largest offset
  *             -ENOSPC, -EDQUOT, -EFBIG, -EISDIR, -ETXTBSY, ...   as copy_file_range(2)
  *             -ENOSYS   in the simulator
  */

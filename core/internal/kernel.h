@@ -34,6 +34,9 @@ struct torc__kernel {
 	int (*provide)(struct torc__ring *ring, struct io_uring_buf_reg *reg);
 	/* The kernel is to let go of one. Nothing that receives into it may be under way. */
 	void (*withdraw)(struct torc__ring *ring, unsigned group);
+	/* A table of so many empty slots for memory of read_fixed and write_fixed; then what is in one. NULL: nothing. */
+	int (*register_buffers)(struct torc__ring *ring, unsigned count);
+	int (*update_buffer)(struct torc__ring *ring, unsigned slot, void *memory, size_t bytes);
 	/* Does it know this operation? For those that are newer than Linux 6.1. */
 	bool (*has)(struct torc__ring *ring, unsigned opcode);
 };
@@ -62,6 +65,7 @@ enum torc__feature {
 	TORC__RING_FTRUNCATE = 1 << 10,
 	TORC__SPLICE = 1 << 11,
 	TORC__UDP_SEGMENT = 1 << 12,
+	TORC__FIXED_BUFFERS = 1 << 13,
 };
 
 /* Parse TORC_DISABLE. Returns 0 or -EINVAL, with the unknown name in *ret_unknown. */

@@ -20,7 +20,7 @@
 struct torc__runtime;
 struct torc__thread;
 
-/* As core/sys.h, one for one; then what only the runtime asks for. */
+/* As core/sys.h, one for one, and what io/ makes on another thread; then what only the runtime asks for. */
 struct torc__system {
 	int (*socket)(int domain, int type, int protocol);
 	int (*socketpair)(int domain, int type, int protocol, int ret_fds[2]);
@@ -38,6 +38,10 @@ struct torc__system {
 	int (*unlink)(const char *path);
 	int (*rmdir)(const char *path);
 	int (*rename)(const char *from, const char *to);
+	int (*getdents)(int fd, void *buf, size_t len);
+	int (*fchmod)(int fd, unsigned mode);
+	int (*ftruncate)(int fd, int64_t len);
+	int (*readlinkat)(int dirfd, const char *path, char *ret_target, size_t size);
 	int (*dup)(int fd);
 	int (*close)(int fd);
 	int (*seekable)(int fd);

@@ -6,9 +6,11 @@
  */
 #include "core/sim/sim.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/openat2.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,6 +19,10 @@
 #define DISK_BYTES  ((uint64_t)64 << 20)
 #define BLOCK_BYTES 4096u
 #define UMASK       022u
+#define LINKS_MOST  40u
+
+/* A directory's "." and "..", at places 1 and 2. */
+#define DOTS 2u
 
 /* The time of day when the virtual clock is at 0. */
 #define WALL_SECONDS 1700000000
@@ -24,6 +30,7 @@
 struct entry {
 	struct entry *next;
 	struct node *node;
+	uint64_t place; /* in the order of creation: where a reader of the directory stands */
 	size_t len;
 	char name[];
 };
@@ -41,7 +48,7 @@ struct node {
 	struct entry *entries;
 	unsigned directories; /* of the entries */
 
-	/* of a file */
+	/* of a file; of a symbolic link: where it leads */
 	char *data;
 	uint64_t size, capacity;
 	uint64_t reserved; /* of the disk, at least size: fallocate(2) */
@@ -50,8 +57,11 @@ struct node {
 struct torc__sim_disk {
 	struct node *nodes;
 	struct node *root;
+	char *paths[2]; /* with links in them expanded: of the two latest walks */
+	unsigned walks;
 	uint64_t used; /* bytes that are reserved */
 	uint64_t last_ino;
+	uint64_t last_place;
 };
 
 struct disk_file {
@@ -66,6 +76,11 @@ static const struct torc__sim_file_kind disk_kind;
 static bool is_directory(const struct node *n)
 {
 	return S_ISDIR(n->mode);
+}
+
+static bool is_link(const struct node *n)
+{
+	return S_ISLNK(n->mode);
 }
 
 static void touch(struct node *n)
@@ -150,6 +165,8 @@ void torc__sim_disk_done(void)
 		return;
 	while (disk->nodes)
 		free_node(disk->nodes);
+	free(disk->paths[0]);
+	free(disk->paths[1]);
 	free(disk);
 	torc__sim->disk = NULL;
 }
@@ -183,6 +200,7 @@ static void add_entry(struct node *directory, const char *name, size_t len, stru
 	memcpy(e->name, name, len);
 	e->len = len;
 	e->node = n;
+	e->place = DOTS + ++the_disk()->last_place;
 	e->next = directory->entries;
 	directory->entries = e;
 	n->names++;
@@ -211,6 +229,9 @@ enum last { NAME, DOT, DOT_DOT, ROOT };
 struct walk {
 	struct node *root; /* nothing is above */
 	bool beneath;      /* whoever looks there is refused */
+	bool no_links;
+	unsigned links; /* that were followed */
+	char **text;    /* the path, once a link was */
 	struct node *at;
 	enum last last;
 	const char *name;
@@ -230,6 +251,8 @@ static int start_walk(struct walk *w, struct torc__sim_file *directory, const ch
 	struct torc__sim_disk *disk = the_disk();
 
 	*w = (struct walk){ .root = disk->root, .at = disk->root, .beneath = beneath };
+	w->no_links = resolve & RESOLVE_NO_SYMLINKS;
+	w->text = &disk->paths[disk->walks++ % 2];
 	if (beneath && in_root)
 		return -EINVAL;
 	if (!*path)
@@ -274,13 +297,42 @@ static int find(const struct walk *w, struct node **ret)
 	return 0;
 }
 
-static int step(struct walk *w)
+/* The path goes on with what a link says, and then with the rest of it. */
+static int expand(struct walk *w, const struct node *link, const char *rest, const char **ret_path)
+{
+	size_t len = strlen(rest);
+	char *text;
+
+	if (w->no_links || ++w->links > LINKS_MOST)
+		return -ELOOP;
+	if (link->data[0] == '/') {
+		if (w->beneath)
+			return -EXDEV;
+		w->at = w->root;
+	}
+	text = torc__sim_alloc(link->size + 1 + len + 1);
+	memcpy(text, link->data, link->size);
+	if (len)
+		text[link->size] = '/';
+	memcpy(text + link->size + (len > 0), rest, len);
+	free(*w->text);
+	*w->text = text;
+	*ret_path = text;
+	return 0;
+}
+
+/* Into the component that the walk has come to, which something follows. */
+static int step(struct walk *w, const char **path)
 {
 	struct node *n;
 	int r = find(w, &n);
 
 	if (r < 0)
 		return r;
+	if (is_link(n)) {
+		w->last = ROOT;
+		return expand(w, n, *path, path);
+	}
 	if (!is_directory(n))
 		return -ENOTDIR;
 	w->at = n;
@@ -294,16 +346,19 @@ static enum last kind_of(const char *name, size_t len)
 	return len == 2 && name[0] == '.' && name[1] == '.' ? DOT_DOT : NAME;
 }
 
-static int walk(struct walk *w, struct torc__sim_file *directory, const char *path,
-		uint64_t resolve)
+static int go_on(struct walk *w, const char *path)
 {
-	int r = start_walk(w, directory, path, resolve);
+	int r = 0;
 
 	w->last = ROOT;
+	w->slash = false;
 	path += strspn(path, "/");
-	while (r == 0 && *path) {
+	while (*path) {
 		if (w->last != ROOT)
-			r = step(w);
+			r = step(w, &path);
+		if (r < 0)
+			break;
+		path += strspn(path, "/");
 		w->name = path;
 		w->len = strcspn(path, "/");
 		w->last = kind_of(path, w->len);
@@ -313,14 +368,38 @@ static int walk(struct walk *w, struct torc__sim_file *directory, const char *pa
 	return r;
 }
 
-/* The whole path. */
-static int look_up(struct walk *w, struct torc__sim_file *directory, const char *path,
-		   uint64_t resolve, struct node **ret)
+static int walk(struct walk *w, struct torc__sim_file *directory, const char *path,
+		uint64_t resolve)
 {
-	int r = walk(w, directory, path, resolve);
+	int r = start_walk(w, directory, path, resolve);
+
+	return r ? r : go_on(w, path);
+}
+
+/* What the last component is; of links: what they lead to, which may be nothing (-ENOENT). */
+static int find_followed(struct walk *w, bool follow, struct node **ret)
+{
+	const char *path;
+	int r = find(w, ret);
+
+	while (r == 0 && is_link(*ret) && (follow || w->slash)) {
+		r = expand(w, *ret, w->slash ? "/" : "", &path);
+		if (r == 0)
+			r = go_on(w, path);
+		if (r == 0)
+			r = find(w, ret);
+	}
+	return r;
+}
+
+/* The whole path. */
+static int look_up(struct walk *w, struct torc__sim_file *directory, const char *path, bool follow,
+		   struct node **ret)
+{
+	int r = walk(w, directory, path, 0);
 
 	if (r == 0)
-		r = find(w, ret);
+		r = find_followed(w, follow, ret);
 	return r == 0 && w->slash && !is_directory(*ret) ? -ENOTDIR : r;
 }
 
@@ -485,6 +564,84 @@ static const struct torc__sim_file_kind disk_kind = {
 	.destroy = destroy_disk_file,
 };
 
+/* --- reading of directories --- */
+
+/* The one after a place, and its place: NULL at the end. */
+static struct node *next_entry(struct node *directory, uint64_t *place, const char **ret_name,
+			       size_t *ret_len)
+{
+	const struct entry *next = NULL;
+
+	*ret_name = "..";
+	*ret_len = ++*place;
+	if (*place <= DOTS)
+		return *place == 1 ? directory : directory->parent;
+	for (const struct entry *e = directory->entries; e; e = e->next)
+		if (e->place >= *place && (!next || e->place < next->place))
+			next = e;
+	if (!next)
+		return NULL;
+	*place = next->place;
+	*ret_name = next->name;
+	*ret_len = next->len;
+	return next->node;
+}
+
+static unsigned char type_of(const struct node *n)
+{
+	/* There are file systems that do not tell. */
+	return torc__sim_chaos(TORC_SIM_SHORT) ? DT_UNKNOWN
+					       : (unsigned char)((n->mode & S_IFMT) >> 12);
+}
+
+static size_t put_entry(char *to, size_t room, const struct node *n, uint64_t place,
+			const char *name, size_t len)
+{
+	struct dirent64 *d = (struct dirent64 *)(void *)to;
+	size_t bytes = (offsetof(struct dirent64, d_name) + len + 1 + 7) & ~(size_t)7;
+
+	if (bytes > room)
+		return 0;
+	memset(d, 0, bytes);
+	d->d_ino = n->ino;
+	d->d_off = (int64_t)place;
+	d->d_reclen = (uint16_t)bytes;
+	d->d_type = type_of(n);
+	memcpy(to + offsetof(struct dirent64, d_name), name, len);
+	return bytes;
+}
+
+/* How far it has read is the file's offset. */
+static int list(struct torc__sim_file *file, char *buf, size_t len)
+{
+	size_t done = 0, bytes, name_len;
+	const char *name;
+	struct node *n;
+	uint64_t place = file->offset;
+
+	while ((n = next_entry(node_of(file), &place, &name, &name_len))) {
+		bytes = put_entry(buf + done, len - done, n, place, name, name_len);
+		if (!bytes)
+			return done ? (int)done : -EINVAL;
+		done += bytes;
+		file->offset = place;
+		if (torc__sim_chaos(TORC_SIM_SHORT))
+			break;
+	}
+	return (int)done;
+}
+
+int torc__sim_disk_list(struct torc__sim_file *file, void *buf, size_t len)
+{
+	if (file->flags & O_PATH)
+		return -EBADF;
+	if (file->kind != &disk_kind || !is_directory(node_of(file)))
+		return -ENOTDIR;
+	if (!node_of(file)->names)
+		return -ENOENT;
+	return list(file, buf, len < INT_MAX ? len : INT_MAX);
+}
+
 /* --- open --- */
 
 /* O_PATH leaves next to nothing of the others. */
@@ -510,14 +667,17 @@ static int check_existing(const struct node *n, int flags)
 
 	if (flags & O_CREAT && flags & O_EXCL)
 		return -EEXIST;
+	if (is_link(n)) /* it was not to be followed */
+		return flags & O_DIRECTORY ? -ENOTDIR : flags & O_PATH ? 0 : -ELOOP;
 	if (is_directory(n))
 		return flags & O_CREAT || writes ? -EISDIR : 0;
 	return flags & O_DIRECTORY ? -ENOTDIR : 0;
 }
 
-static int find_last(const struct walk *w, int flags, struct node **ret)
+static int find_last(struct walk *w, int flags, struct node **ret)
 {
-	int r = find(w, ret);
+	bool stays = flags & O_NOFOLLOW || (flags & O_CREAT && flags & O_EXCL);
+	int r = find_followed(w, !stays, ret);
 
 	if (r == -ENOENT && flags & O_CREAT && w->at->names) {
 		*ret = NULL;
@@ -648,7 +808,7 @@ int torc__sim_disk_stat(struct torc__sim_file *file_or_directory, const char *pa
 		return stat_file(file_or_directory, ret);
 	if (!path)
 		return -EFAULT;
-	r = look_up(&w, file_or_directory, path, 0, &n);
+	r = look_up(&w, file_or_directory, path, !(flags & AT_SYMLINK_NOFOLLOW), &n);
 	if (r == 0)
 		fill(n, ret);
 	return r;
@@ -673,6 +833,101 @@ int torc__sim_disk_mkdir(struct torc__sim_file *directory, const char *path, uns
 		return r;
 	create(&w, S_IFDIR | (mode & 01777 & ~UMASK));
 	return 0;
+}
+
+/* That there is nothing yet: as fs/namei.c, filename_create. */
+static int check_new(const struct walk *w)
+{
+	struct node *n;
+	int r;
+
+	if (w->last != NAME)
+		return -EEXIST;
+	r = find(w, &n);
+	if (r == 0)
+		return -EEXIST;
+	if (r != -ENOENT || !w->at->names || w->slash)
+		return r;
+	return 0;
+}
+
+static int find_to_link(struct torc__sim_file *directory, const char *path, int flags,
+			struct node **ret)
+{
+	struct walk w;
+
+	if (*path || !(flags & AT_EMPTY_PATH))
+		return look_up(&w, directory, path, flags & AT_SYMLINK_FOLLOW, ret);
+	if (directory && directory->kind != &disk_kind)
+		return -EXDEV;
+	*ret = directory ? node_of(directory) : the_disk()->root;
+	return 0;
+}
+
+int torc__sim_disk_link(struct torc__sim_file *from_directory, const char *from,
+			struct torc__sim_file *to_directory, const char *to, int flags)
+{
+	struct node *n;
+	struct walk w;
+	int r;
+
+	if (flags & ~(AT_SYMLINK_FOLLOW | AT_EMPTY_PATH))
+		return -EINVAL;
+	r = find_to_link(from_directory, from, flags, &n);
+	if (r == 0)
+		r = walk(&w, to_directory, to, 0);
+	if (r == 0)
+		r = check_new(&w);
+	if (r < 0)
+		return r;
+	if (is_directory(n))
+		return -EPERM;
+	if (!n->names)
+		return -ENOENT;
+	add_entry(w.at, w.name, w.len, n);
+	n->changed_ns = torc__sim->now_ns;
+	return 0;
+}
+
+int torc__sim_disk_symlink(const char *target, struct torc__sim_file *directory, const char *path)
+{
+	size_t len = strlen(target);
+	struct node *n;
+	struct walk w;
+	int r;
+
+	if (!len)
+		return -ENOENT;
+	if (len >= PATH_MAX)
+		return -ENAMETOOLONG;
+	r = walk(&w, directory, path, 0);
+	if (r == 0)
+		r = check_new(&w);
+	if (r < 0)
+		return r;
+	n = new_node(the_disk(), S_IFLNK | 0777);
+	n->data = torc__sim_alloc(len + 1);
+	memcpy(n->data, target, len);
+	n->size = len;
+	add_entry(w.at, w.name, w.len, n);
+	return 0;
+}
+
+int torc__sim_disk_readlink(struct torc__sim_file *directory, const char *path, char *buf,
+			    size_t size)
+{
+	struct node *n;
+	struct walk w;
+	int r = look_up(&w, directory, path, false, &n);
+
+	if (r < 0)
+		return r;
+	if (!is_link(n) || !size)
+		return -EINVAL;
+	if (size > n->size)
+		size = n->size;
+	memcpy(buf, n->data, size);
+	return (int)size;
 }
 
 static int check_unlink(const struct walk *w)
@@ -800,6 +1055,20 @@ int torc__sim_disk_rename(struct torc__sim_file *from_directory, const char *fro
 	return 0;
 }
 
+int torc__sim_disk_chmod(struct torc__sim_file *file, unsigned mode)
+{
+	struct node *n;
+
+	if (file->flags & O_PATH)
+		return -EBADF;
+	if (file->kind != &disk_kind)
+		return 0; /* nobody can see it */
+	n = node_of(file);
+	n->mode = (n->mode & S_IFMT) | (mode & 07777);
+	n->changed_ns = torc__sim->now_ns;
+	return 0;
+}
+
 /* --- sizes --- */
 
 int torc__sim_disk_sync(struct torc__sim_file *file)
@@ -834,4 +1103,31 @@ int torc__sim_disk_allocate(struct torc__sim_file *file, int mode, uint64_t offs
 		extend(n, end);
 	touch(n);
 	return 0;
+}
+
+int torc__sim_disk_truncate(struct torc__sim_file *file, uint64_t size)
+{
+	if (file->flags & O_PATH)
+		return -EBADF;
+	if (size > INT64_MAX || file->kind != &disk_kind || !can_write(file))
+		return -EINVAL;
+	return resize(node_of(file), size);
+}
+
+/* In the order of fs/sync.c. */
+int torc__sim_disk_sync_range(struct torc__sim_file *file, uint64_t offset, uint64_t len, int flags)
+{
+	if (flags &
+	    ~(SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER))
+		return -EINVAL;
+	if (offset > INT64_MAX || len > INT64_MAX - offset)
+		return -EINVAL;
+	return file->kind == &disk_kind ? 0 : -ESPIPE;
+}
+
+int torc__sim_disk_advise(const struct torc__sim_file *file, int advice)
+{
+	if (file->kind->is_pipe)
+		return -ESPIPE;
+	return advice < POSIX_FADV_NORMAL || advice > POSIX_FADV_NOREUSE ? -EINVAL : 0;
 }

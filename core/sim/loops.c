@@ -299,6 +299,7 @@ static void sim_close(struct torc__ring *r)
 	free(ring->sqes);
 	free(ring->cqes);
 	free(ring->late);
+	free(ring->fixed);
 	ring->ring = NULL;
 }
 
@@ -385,6 +386,31 @@ static int sim_provide(struct torc__ring *r, struct io_uring_buf_reg *reg)
 	return torc__sim_buffers_provide(ring_of(r), reg);
 }
 
+static int sim_register_buffers(struct torc__ring *r, unsigned count)
+{
+	struct torc__sim_ring *ring = ring_of(r);
+
+	if (torc__sim_chaos(TORC_SIM_ERROR))
+		return -ENOMEM;
+	if (ring->fixed_count)
+		return -EBUSY;
+	ring->fixed = torc__sim_alloc(count * sizeof(*ring->fixed));
+	ring->fixed_count = count;
+	return 0;
+}
+
+static int sim_update_buffer(struct torc__ring *r, unsigned slot, void *memory, size_t bytes)
+{
+	struct torc__sim_ring *ring = ring_of(r);
+
+	if (memory && torc__sim_chaos(TORC_SIM_ERROR))
+		return -ENOMEM;
+	if (slot >= ring->fixed_count)
+		return -EINVAL;
+	ring->fixed[slot] = (struct iovec){ memory, bytes };
+	return 0;
+}
+
 static bool sim_has(struct torc__ring *r, unsigned opcode)
 {
 	(void)r;
@@ -398,5 +424,7 @@ const struct torc__kernel torc__sim_kernel = {
 	.now = sim_now,
 	.provide = sim_provide,
 	.withdraw = sim_withdraw,
+	.register_buffers = sim_register_buffers,
+	.update_buffer = sim_update_buffer,
 	.has = sim_has,
 };

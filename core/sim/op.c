@@ -147,6 +147,35 @@ static int attempt_read(struct torc__sim_op *op)
 	return r;
 }
 
+static bool is_fixed(const struct torc__sim_op *op)
+{
+	const struct torc__sim_ring *ring = op->ring;
+	const struct iovec *v = &ring->fixed[op->sqe.buf_index];
+	uint64_t at;
+
+	if (op->sqe.buf_index >= ring->fixed_count || !v->iov_base)
+		return false;
+	at = op->sqe.addr - (uint64_t)(uintptr_t)v->iov_base;
+	return at <= v->iov_len && op->sqe.len <= v->iov_len - at;
+}
+
+static void prepare_read_fixed(struct torc__sim_op *op)
+{
+	if (is_fixed(op))
+		prepare_read(op);
+}
+
+static void prepare_write_fixed(struct torc__sim_op *op)
+{
+	if (is_fixed(op))
+		prepare_write(op);
+}
+
+static int attempt_read_fixed(struct torc__sim_op *op)
+{
+	return is_fixed(op) ? attempt_read(op) : -EFAULT;
+}
+
 static int attempt_write(struct torc__sim_op *op)
 {
 	struct torc__sim_file *file = op->file;
@@ -156,6 +185,160 @@ static int attempt_write(struct torc__sim_op *op)
 	return or_again(op, file->kind->write(file, op->claim.memory,
 					      cut(op->claim.len, file->kind->whole_write),
 					      op->sqe.off, 0));
+}
+
+/* --- vectored transfers --- */
+
+#define PIECES_MOST 1024u
+#define MOVED_MOST  (INT_MAX & ~4095)
+
+/* The kernel copies the vector when it takes the entry. Of one that is wrong nothing is claimed. */
+static void prepare_vector(struct torc__sim_op *op,
+			   void (*claim)(struct torc__sim_claim *claim, struct iovec piece))
+{
+	const struct iovec *v = pointer(op->sqe.addr);
+	unsigned count = op->sqe.len;
+
+	if (count > PIECES_MOST)
+		return;
+	for (unsigned i = 0; i < count; i++)
+		if (v[i].iov_len > SSIZE_MAX)
+			return;
+	op->pieces = torc__sim_alloc(count * sizeof(*op->pieces));
+	op->piece_count = count;
+	for (unsigned i = 0; i < count; i++) {
+		claim(&op->pieces[i], v[i]);
+		op->pieces_len += v[i].iov_len;
+	}
+	if (op->pieces_len > MOVED_MOST)
+		refuse(&op->sqe, " of more than 2 GiB");
+}
+
+static void claim_out(struct torc__sim_claim *claim, struct iovec piece)
+{
+	torc__sim_claim_out(claim, piece.iov_base, piece.iov_len);
+}
+
+static void claim_in(struct torc__sim_claim *claim, struct iovec piece)
+{
+	torc__sim_claim_in(claim, piece.iov_base, piece.iov_len);
+}
+
+static void prepare_readv(struct torc__sim_op *op)
+{
+	prepare_vector(op, claim_out);
+}
+
+static void prepare_writev(struct torc__sim_op *op)
+{
+	prepare_vector(op, claim_in);
+}
+
+/* From or to one piece of memory, which is as long as all of them, or is cut. */
+static void move_pieces(const struct torc__sim_op *op, char *memory, size_t len, bool in)
+{
+	for (unsigned i = 0; len; i++) {
+		const struct torc__sim_claim *p = &op->pieces[i];
+		size_t n = p->len < len ? p->len : len;
+
+		if (n && in)
+			memcpy(memory, p->memory, n);
+		else if (n)
+			memcpy(p->memory, memory, n);
+		memory += n;
+		len -= n;
+	}
+}
+
+/* What flags of one transfer mean is the file's business: here RWF_APPEND. */
+static int check_rw_flags(const struct torc__sim_op *op)
+{
+	unsigned known = RWF_DSYNC | RWF_SYNC | RWF_NOWAIT | RWF_APPEND;
+
+	if (op->sqe.rw_flags & RWF_HIPRI)
+		refuse(&op->sqe, " with RWF_HIPRI");
+	return (unsigned)op->sqe.rw_flags & ~known ? -EOPNOTSUPP : op->pieces ? 0 : -EINVAL;
+}
+
+static int attempt_readv(struct torc__sim_op *op)
+{
+	struct torc__sim_file *file = op->file;
+	size_t len = cut(op->pieces_len, file->kind->whole_read);
+	char *memory;
+	int r;
+
+	if (!file->kind->read)
+		return -EBADF;
+	r = check_rw_flags(op);
+	if (r)
+		return r;
+	memory = torc__sim_alloc(len);
+	r = or_again(op, file->kind->read(file, memory, len, op->sqe.off, 0));
+	if (r > 0) {
+		move_pieces(op, memory, (size_t)r, false);
+		op->done = (size_t)r;
+	}
+	free(memory);
+	return r;
+}
+
+static int attempt_writev(struct torc__sim_op *op)
+{
+	struct torc__sim_file *file = op->file;
+	size_t len = cut(op->pieces_len, file->kind->whole_write);
+	int flags = file->flags, r;
+	char *memory;
+
+	if (!file->kind->write)
+		return -EBADF;
+	r = check_rw_flags(op);
+	if (r)
+		return r;
+	memory = torc__sim_alloc(len);
+	move_pieces(op, memory, len, true);
+	if (op->sqe.rw_flags & RWF_APPEND)
+		file->flags |= O_APPEND;
+	r = or_again(op, file->kind->write(file, memory, len, op->sqe.off, 0));
+	file->flags = flags;
+	free(memory);
+	return r;
+}
+
+/* How many bytes of piece i are among the first `done` of all. */
+static size_t done_of_piece(const struct torc__sim_op *op, unsigned i, size_t *done)
+{
+	size_t n = op->pieces[i].len < *done ? op->pieces[i].len : *done;
+
+	*done -= n;
+	return n;
+}
+
+static void check_claims(const struct torc__sim_op *op)
+{
+	size_t done = op->done;
+
+	torc__sim_claim_check(&op->claim, op->done);
+	for (unsigned i = 0; i < op->piece_count; i++)
+		torc__sim_claim_check(&op->pieces[i], done_of_piece(op, i, &done));
+}
+
+static void end_claims(struct torc__sim_op *op)
+{
+	size_t done = op->done;
+
+	torc__sim_claim_end(&op->claim, op->done);
+	for (unsigned i = 0; i < op->piece_count; i++)
+		torc__sim_claim_end(&op->pieces[i], done_of_piece(op, i, &done));
+	free(op->pieces);
+	op->pieces = NULL;
+	op->piece_count = 0;
+}
+
+/* --- sockets --- */
+
+static int attempt_write_fixed(struct torc__sim_op *op)
+{
+	return is_fixed(op) ? attempt_write(op) : -EFAULT;
 }
 
 static bool never_waits(const struct torc__sim_op *op)
@@ -392,6 +575,43 @@ static int attempt_fallocate(struct torc__sim_op *op)
 	return torc__sim_disk_allocate(op->file, (int)op->sqe.len, op->sqe.off, op->sqe.addr);
 }
 
+static int attempt_ftruncate(struct torc__sim_op *op)
+{
+	return torc__sim_disk_truncate(op->file, op->sqe.off);
+}
+
+static int attempt_sync_file_range(struct torc__sim_op *op)
+{
+	return torc__sim_disk_sync_range(op->file, op->sqe.off, op->sqe.len,
+					 (int)op->sqe.sync_range_flags);
+}
+
+static int attempt_fadvise(struct torc__sim_op *op)
+{
+	return torc__sim_disk_advise(op->file, (int)op->sqe.fadvise_advice);
+}
+
+static int attempt_linkat(struct torc__sim_op *op)
+{
+	struct torc__sim_file *from, *to;
+	int r = directory_of(&op->sqe, op->sqe.fd, op->sqe.addr, &from);
+
+	if (!r)
+		r = directory_of(&op->sqe, (int)op->sqe.len, op->sqe.addr2, &to);
+	return r ? r
+		 : torc__sim_disk_link(from, pointer(op->sqe.addr), to, pointer(op->sqe.addr2),
+				       (int)op->sqe.hardlink_flags);
+}
+
+static int attempt_symlinkat(struct torc__sim_op *op)
+{
+	struct torc__sim_file *directory;
+	int r = directory_of(&op->sqe, op->sqe.fd, op->sqe.addr2, &directory);
+
+	return r ? r
+		 : torc__sim_disk_symlink(pointer(op->sqe.addr), directory, pointer(op->sqe.addr2));
+}
+
 /* io_uring does not let go of POLLRDHUP either: io_uring/poll.c, IO_POLL_UNMASK. */
 static int attempt_poll(struct torc__sim_op *op)
 {
@@ -420,7 +640,7 @@ static int attempt_msg_ring(struct torc__sim_op *op)
 
 static int attempt_cancel(struct torc__sim_op *op);
 
-static const struct torc__sim_op_kind kinds[IORING_OP_LAST] = {
+static const struct torc__sim_op_kind kinds[] = {
 	[IORING_OP_NOP] = { .attempt = attempt_nop },
 	[IORING_OP_READ] = { .needs_file = true,
 			     .prepare = prepare_read,
@@ -430,6 +650,31 @@ static const struct torc__sim_op_kind kinds[IORING_OP_LAST] = {
 			      .prepare = prepare_write,
 			      .attempt = attempt_write,
 			      .errors = { -EIO, -EINTR, -ENOMEM, -EDQUOT } },
+	[IORING_OP_READV] = { .needs_file = true,
+			      .prepare = prepare_readv,
+			      .attempt = attempt_readv,
+			      .errors = { -EIO, -EINTR, -ENOMEM, -EAGAIN } },
+	[IORING_OP_WRITEV] = { .needs_file = true,
+			       .prepare = prepare_writev,
+			       .attempt = attempt_writev,
+			       .errors = { -EIO, -EINTR, -ENOMEM, -EDQUOT } },
+	[IORING_OP_READ_FIXED] = { .needs_file = true,
+				   .prepare = prepare_read_fixed,
+				   .attempt = attempt_read_fixed,
+				   .errors = { -EIO, -EINTR, -ENOMEM, -EAGAIN } },
+	[IORING_OP_WRITE_FIXED] = { .needs_file = true,
+				    .prepare = prepare_write_fixed,
+				    .attempt = attempt_write_fixed,
+				    .errors = { -EIO, -EINTR, -ENOMEM, -EDQUOT } },
+	[TORC__OP_FTRUNCATE] = { .needs_file = true,
+				 .attempt = attempt_ftruncate,
+				 .errors = { -EIO, -EINTR, -EPERM } },
+	[IORING_OP_SYNC_FILE_RANGE] = { .needs_file = true,
+					.attempt = attempt_sync_file_range,
+					.errors = { -EIO, -EINTR, -ENOMEM } },
+	[IORING_OP_FADVISE] = { .needs_file = true, .attempt = attempt_fadvise },
+	[IORING_OP_LINKAT] = { .attempt = attempt_linkat, .errors = { -EIO, -ENOSPC, -EMLINK } },
+	[IORING_OP_SYMLINKAT] = { .attempt = attempt_symlinkat, .errors = { -EIO, -ENOSPC } },
 	[IORING_OP_SEND] = { .needs_file = true,
 			     .prepare = prepare_write,
 			     .attempt = attempt_send,
@@ -518,8 +763,8 @@ static void end(struct torc__sim_op *op)
 
 static void complete(struct torc__sim_op *op)
 {
-	torc__sim_claim_check(&op->claim, op->done);
-	torc__sim_claim_end(&op->claim, op->done);
+	check_claims(op);
+	end_claims(op);
 	post(op, op->res, op->flags);
 	end(op);
 }
@@ -616,7 +861,7 @@ static void attempt(struct torc__sim_op *op)
 	int r = 0;
 
 	stop_waiting(op);
-	torc__sim_claim_check(&op->claim, op->done);
+	check_claims(op);
 	/* At its first attempt, or when what it waited for has come: never halfway. */
 	if (!op->done)
 		r = chaotic_error(op->kind);
@@ -630,7 +875,7 @@ static void attempt(struct torc__sim_op *op)
 
 bool torc__sim_knows(unsigned opcode)
 {
-	return opcode < IORING_OP_LAST && kinds[opcode].attempt;
+	return opcode < sizeof(kinds) / sizeof(kinds[0]) && kinds[opcode].attempt;
 }
 
 static const struct torc__sim_op_kind *kind_of(const struct io_uring_sqe *sqe)

@@ -86,6 +86,8 @@ struct torc__sim_ring {
 	size_t late_count, late_capacity;
 	struct torc__sim_op *ops;
 	struct torc__sim_buffers *buffers;
+	struct iovec *fixed; /* [fixed_count], registered memory; base NULL: an empty slot */
+	unsigned fixed_count;
 };
 
 #define TORC__SIM_LOOPS 8
@@ -219,6 +221,9 @@ struct torc__sim_op {
 	struct torc__sim_op *next_waiting, **waiting_link;
 	struct torc__sim_event event;
 	struct torc__sim_claim claim;
+	struct torc__sim_claim *pieces; /* [piece_count], of a vectored transfer */
+	unsigned piece_count;
+	size_t pieces_len; /* in all */
 	enum torc__sim_op_state state;
 	bool multishot;
 	bool tried;                      /* once at least */
@@ -408,6 +413,18 @@ int torc__sim_disk_mkdir(struct torc__sim_file *directory, const char *path, uns
 int torc__sim_disk_unlink(struct torc__sim_file *directory, const char *path, int flags);
 int torc__sim_disk_rename(struct torc__sim_file *from_directory, const char *from,
 			  struct torc__sim_file *to_directory, const char *to, unsigned flags);
+int torc__sim_disk_link(struct torc__sim_file *from_directory, const char *from,
+			struct torc__sim_file *to_directory, const char *to, int flags);
+int torc__sim_disk_symlink(const char *target, struct torc__sim_file *directory, const char *path);
+int torc__sim_disk_readlink(struct torc__sim_file *directory, const char *path, char *buf,
+			    size_t size);
+int torc__sim_disk_truncate(struct torc__sim_file *file, uint64_t size);
+int torc__sim_disk_sync_range(struct torc__sim_file *file, uint64_t offset, uint64_t len,
+			      int flags);
+int torc__sim_disk_advise(const struct torc__sim_file *file, int advice);
+/* As getdents64(2). */
+int torc__sim_disk_list(struct torc__sim_file *file, void *buf, size_t len);
+int torc__sim_disk_chmod(struct torc__sim_file *file, unsigned mode);
 int torc__sim_disk_sync(struct torc__sim_file *file);
 int torc__sim_disk_allocate(struct torc__sim_file *file, int mode, uint64_t offset, uint64_t len);
 void torc__sim_disk_done(void); /* free it all */

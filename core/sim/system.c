@@ -205,6 +205,50 @@ static int sys_rename(const char *from, const char *to)
 	return torc__sim_disk_rename(NULL, from, NULL, to, 0);
 }
 
+static int sys_getdents(int fd, void *buf, size_t len)
+{
+	struct torc__sim_file *file = torc__sim_fd_file(fd);
+
+	if (!file)
+		return -EBADF;
+	if (torc__sim_chaos(TORC_SIM_ERROR))
+		return torc__sim_draw(TORC_SIM_ERROR, 2) ? -EIO : -ENOMEM;
+	return torc__sim_disk_list(file, buf, len);
+}
+
+static int sys_fchmod(int fd, unsigned mode)
+{
+	struct torc__sim_file *file = torc__sim_fd_file(fd);
+
+	if (!file)
+		return -EBADF;
+	if (torc__sim_chaos(TORC_SIM_ERROR))
+		return torc__sim_draw(TORC_SIM_ERROR, 2) ? -EIO : -EROFS;
+	return torc__sim_disk_chmod(file, mode);
+}
+
+static int sys_ftruncate(int fd, int64_t len)
+{
+	struct torc__sim_file *file = torc__sim_fd_file(fd);
+
+	if (!file)
+		return -EBADF;
+	if (torc__sim_chaos(TORC_SIM_ERROR))
+		return torc__sim_draw(TORC_SIM_ERROR, 2) ? -EIO : -EPERM;
+	return torc__sim_disk_truncate(file, (uint64_t)len);
+}
+
+static int sys_readlinkat(int dirfd, const char *path, char *ret_target, size_t size)
+{
+	struct torc__sim_file *directory = torc__sim_fd_file(dirfd);
+
+	if (!directory && dirfd != AT_FDCWD && *path != '/')
+		return -EBADF;
+	if (torc__sim_chaos(TORC_SIM_ERROR))
+		return torc__sim_draw(TORC_SIM_ERROR, 2) ? -EIO : -ENOMEM;
+	return torc__sim_disk_readlink(directory, path, ret_target, size);
+}
+
 static int sys_dup(int fd)
 {
 	struct torc__sim_file *file = torc__sim_fd_file(fd);
@@ -316,6 +360,10 @@ const struct torc__system torc__sim_system = {
 	.unlink = sys_unlink,
 	.rmdir = sys_rmdir,
 	.rename = sys_rename,
+	.getdents = sys_getdents,
+	.fchmod = sys_fchmod,
+	.ftruncate = sys_ftruncate,
+	.readlinkat = sys_readlinkat,
 	.dup = sys_dup,
 	.close = sys_close,
 	.seekable = sys_seekable,

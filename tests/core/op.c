@@ -5,6 +5,8 @@
 
 #include <sys/socket.h>
 
+#include "core/internal/fiber.h"
+
 TestSuite(op, .timeout = 60);
 
 /* fn with everything that the machine offers, and with each of these turned off. */
@@ -301,4 +303,93 @@ static int more_than_entries(void *arg)
 Test(op, more_operations_than_entries)
 {
 	run_features(OPTIONS(.ring_entries = 8), more_than_entries);
+}
+
+/* --- results that the kernel hardly ever gives --- */
+
+static struct {
+	const struct torc__kernel *kernel;
+	struct torc__kernel forging;
+	const struct torc_op *op; /* whose next result is another one */
+	int res;
+	unsigned count;
+} forger;
+
+/* In the completion queue, where the loop has not yet looked. */
+static int enter_and_forge(struct torc__ring *ring, unsigned wait_count, uint64_t timeout_ns)
+{
+	int r = forger.kernel->enter(ring, wait_count, timeout_ns);
+	struct io_uring_cqe *cqe;
+	unsigned head;
+
+	io_uring_for_each_cqe(&ring->uring, head, cqe)
+	{
+		if (forger.op && cqe->user_data == (uint64_t)(uintptr_t)forger.op) {
+			cqe->res = forger.res;
+			forger.op = NULL;
+			forger.count++;
+		}
+	}
+	return r;
+}
+
+static void forge(struct torc__ring *ring, const struct torc_op *op, int res)
+{
+	forger.kernel = ring->kernel;
+	forger.forging = *ring->kernel;
+	forger.forging.enter = enter_and_forge;
+	forger.op = op;
+	forger.res = res;
+	forger.count = 0;
+	ring->kernel = &forger.forging;
+}
+
+static int read_interrupted(void *arg)
+{
+	static const int codes[] = { -EINTR, -512, -513, -514, -516 };
+	struct torc__ring *ring = &torc__self()->loop->ring;
+	struct io_uring_sqe *sqe;
+	struct torc_op op;
+	char byte;
+
+	(void)arg;
+	for (size_t i = 0; i < COUNT(codes); i++) {
+		int fd = open("/dev/zero", O_RDONLY | O_CLOEXEC);
+
+		forge(ring, &op, codes[i]);
+		check_eq(torc_op_begin(&op, &sqe), 0);
+		io_uring_prep_read(sqe, fd, &byte, 1, 0);
+		check_eq(torc_op_wait(&op), 1);
+		check_eq(forger.count, 1);
+		ring->kernel = forger.kernel;
+		close(fd);
+	}
+	return 0;
+}
+
+Test(op, an_operation_that_was_interrupted_is_submitted_again)
+{
+	run(read_interrupted, NULL);
+}
+
+static int close_interrupted(void *arg)
+{
+	struct torc__ring *ring = &torc__self()->loop->ring;
+	struct io_uring_sqe *sqe;
+	struct torc_op op;
+	int fd = open("/dev/zero", O_RDONLY | O_CLOEXEC);
+
+	(void)arg;
+	forge(ring, &op, -EINTR);
+	check_eq(torc_op_begin(&op, &sqe), 0);
+	io_uring_prep_close(sqe, fd);
+	check_eq(torc_op_wait(&op), 0);
+	check_eq(forger.count, 1);
+	ring->kernel = forger.kernel;
+	return 0;
+}
+
+Test(op, a_close_that_was_interrupted_is_not_repeated)
+{
+	run(close_interrupted, NULL);
 }

@@ -80,6 +80,13 @@ static const struct script scripts[] = {
 	{ "rename", rename_script, false },
 	{ "open2", open2_script, false },
 	{ "file calls", file_calls_script, false },
+	{ "vector", vector_script, false },
+	{ "truncate", truncate_script, false },
+	{ "advice", advice_script, false },
+	{ "link", link_script, false },
+	{ "symlink", symlink_script, false },
+	{ "list", list_script, false },
+	{ "chmod", chmod_script, false },
 };
 
 static const struct script random_scripts[] = {

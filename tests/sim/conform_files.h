@@ -4,8 +4,11 @@
 #ifndef TESTS_SIM_CONFORM_FILES_H
 #define TESTS_SIM_CONFORM_FILES_H
 
+#include <dirent.h>
 #include <sys/eventfd.h>
 
+#include "core/internal/fiber.h"
+#include "core/internal/system.h"
 #include "tests/sim/conform.h"
 
 /* --- pipes --- */
@@ -585,6 +588,399 @@ static void file_calls_script(void)
 	path_call("unlink", file, torc_sys_unlink(file));
 	call_bind(fd, &(struct address){ .len = 16 });
 	call_name(fd, true);
+}
+
+/* --- vectored transfers, lengths, advice --- */
+
+#define PIECES 4
+
+/* In pieces of 1, 0, 2/3 and the rest of what is left. */
+static void cut_memory(struct act *a, struct iovec *v)
+{
+	size_t at = 0;
+
+	for (unsigned i = 0; i < PIECES; i++) {
+		size_t left = a->len - at, len = i == 0   ? left > 0
+						 : i == 1 ? 0
+						 : i == 2 ? left * 2 / 3
+							  : left;
+
+		v[i] = (struct iovec){ a->memory + at, len };
+		at += len;
+	}
+}
+
+static struct act *do_readv(int fd, unsigned len, int64_t offset, int flags)
+{
+	struct act *a = new_act(len);
+	struct iovec v[PIECES];
+
+	a->fills = true;
+	cut_memory(a, v);
+	io_uring_prep_readv2(begin_act(a), fd, v, PIECES, (uint64_t)offset, flags);
+	step_act(a, "readv %s, %u bytes at %lld, flags %#x", name_of(fd), len, (long long)offset,
+		 (unsigned)flags);
+	return a;
+}
+
+static void do_writev(int fd, unsigned len, int64_t offset, int flags)
+{
+	struct act *a = new_act(len);
+	struct iovec v[PIECES];
+
+	fill_bytes(a->memory, len);
+	cut_memory(a, v);
+	io_uring_prep_writev2(begin_act(a), fd, v, PIECES, (uint64_t)offset, flags);
+	step_act(a, "writev %s, %u bytes at %lld, flags %#x", name_of(fd), len, (long long)offset,
+		 (unsigned)flags);
+}
+
+/* So many empty pieces, or one that is too long. */
+static void do_wrong_vector(int fd, unsigned count, size_t len)
+{
+	static struct iovec v[2000];
+	struct act *a = new_act(1);
+
+	for (unsigned i = 0; i < count; i++)
+		v[i] = (struct iovec){ a->memory, len };
+	io_uring_prep_readv(begin_act(a), fd, v, count, 0);
+	step_act(a, "readv %s, %u pieces of %zu", name_of(fd), count, len);
+}
+
+static void vector_script(void)
+{
+	int fd = do_open("/file", O_RDWR | O_CREAT), other, p[2];
+	struct act *a;
+
+	do_writev(fd, 30, 0, 0);
+	do_writev(fd, 10, -1, 0);
+	do_readv(fd, 100, 0, 0);
+	do_readv(fd, 100, 25, 0);
+	do_readv(fd, 100, 30, 0);
+	do_readv(fd, 7, -1, 0);
+	do_readv(fd, 100, -1, 0);
+	do_readv(fd, 0, 0, 0);
+	do_writev(fd, 0, 500, 0);
+	do_writev(fd, 5, 0, RWF_APPEND);
+	do_writev(fd, 5, 3, RWF_DSYNC);
+	do_stat(fd, "", AT_EMPTY_PATH);
+	do_read(fd, 100, 0);
+	do_readv(fd, 5, 0, 1 << 20);
+	do_writev(fd, 5, 0, 1 << 20);
+	do_wrong_vector(fd, 1025, 0);
+	do_wrong_vector(fd, 1024, 0);
+	do_wrong_vector(fd, 0, 0);
+	do_wrong_vector(fd, 1, SIZE_MAX);
+	other = do_open("/file", O_RDONLY);
+	do_writev(other, 5, 0, 0);
+	other = do_open("/file", O_WRONLY);
+	do_readv(other, 5, 0, 0);
+	do_readv(-1, 5, 0, 0);
+	do_writev(-1, 5, 0, 0);
+	other = base_directory();
+	do_readv(other, 5, 0, 0);
+	do_unlink(AT_FDCWD, "/file", 0);
+	if (!call_pipe(p, 0))
+		return;
+	do_writev(p[1], 20, 0, 0);
+	do_readv(p[0], 8, 0, 0);
+	do_readv(p[0], 80, 0, 0);
+	do_readv(p[0], 8, 0, RWF_NOWAIT);
+	a = do_readv(p[0], 8, 0, 0); /* waits */
+	do_writev(p[1], 5, 0, 0);
+	a = do_readv(p[0], 8, 0, 0);
+	do_cancel(a);
+	do_close(p[0]);
+	do_writev(p[1], 5, 0, 0);
+	if (!call_pair("a", "b", AF_UNIX, SOCK_STREAM, p))
+		return;
+	do_writev(p[0], 12, 0, 0);
+	do_readv(p[1], 80, 0, 0);
+}
+
+static void do_truncate(int fd, int64_t len)
+{
+	struct act *a = new_act(0);
+
+	io_uring_prep_rw(TORC__OP_FTRUNCATE, begin_act(a), fd, NULL, 0, (uint64_t)len);
+	step_act(a, "truncate %s to %lld", name_of(fd), (long long)len);
+}
+
+static void do_sync_range(int fd, int64_t offset, unsigned len, int flags)
+{
+	struct act *a = new_act(0);
+
+	io_uring_prep_sync_file_range(begin_act(a), fd, len, (uint64_t)offset, flags);
+	step_act(a, "sync %s, %lld + %u, flags %#x", name_of(fd), (long long)offset, len,
+		 (unsigned)flags);
+}
+
+static void do_advise(int fd, int advice)
+{
+	struct act *a = new_act(0);
+
+	io_uring_prep_fadvise(begin_act(a), fd, 0, 0, advice);
+	step_act(a, "advise %s, %d", name_of(fd), advice);
+}
+
+/* Before Linux 6.9 the ring has no such operation, and nothing is compared. */
+static void truncate_script(void)
+{
+	struct torc__ring *ring = &torc__self()->loop->ring;
+	int fd = do_open("/file", O_RDWR | O_CREAT), other, p[2];
+
+	if (!torc__ring_has(ring, TORC__OP_FTRUNCATE, 0))
+		return;
+	do_write(fd, 20, 0);
+	do_truncate(fd, 10);
+	do_stat(fd, "", AT_EMPTY_PATH);
+	do_truncate(fd, 15); /* what was cut off is zero now */
+	do_read(fd, 100, 0);
+	do_truncate(fd, 0);
+	do_read(fd, 100, 0);
+	do_truncate(fd, -1);
+	other = do_open("/file", O_RDONLY);
+	do_truncate(other, 5);
+	do_truncate(base_directory(), 5);
+	do_truncate(-1, 5);
+	do_unlink(AT_FDCWD, "/file", 0);
+	do_truncate(fd, 5);
+	if (!call_pipe(p, 0))
+		return;
+	do_truncate(p[1], 0);
+}
+
+static void advice_script(void)
+{
+	int fd = do_open("/file", O_RDWR | O_CREAT), base = base_directory(), p[2];
+
+	do_sync_range(fd, 0, 0, 0);
+	do_sync_range(fd, 10, 100, SYNC_FILE_RANGE_WRITE);
+	do_sync_range(fd, 10, 100, 8);
+	do_sync_range(fd, -1, 100, 0);
+	do_sync_range(fd, INT64_MAX, 100, 0);
+	do_sync_range(base, 0, 0, SYNC_FILE_RANGE_WRITE);
+	do_sync_range(-1, 0, 0, 0);
+	do_advise(fd, POSIX_FADV_RANDOM);
+	do_advise(fd, POSIX_FADV_WILLNEED);
+	do_advise(fd, POSIX_FADV_DONTNEED);
+	do_advise(fd, 6);
+	do_advise(base, POSIX_FADV_NORMAL);
+	do_advise(-1, 0);
+	do_unlink(AT_FDCWD, "/file", 0);
+	if (!call_pipe(p, 0))
+		return;
+	do_sync_range(p[0], 0, 0, SYNC_FILE_RANGE_WRITE);
+	do_sync_range(p[0], 0, 0, 8);
+	do_advise(p[0], 0);
+	do_advise(p[0], 6);
+	if (!call_pair("a", "b", AF_UNIX, SOCK_STREAM, p))
+		return;
+	do_sync_range(p[0], 0, 0, 0);
+	do_advise(p[0], 0);
+	do_advise(p[0], 6);
+}
+
+/* --- links --- */
+
+static void do_link(int directory, const char *from, const char *to, int flags)
+{
+	struct act *a = new_path_act(from);
+
+	io_uring_prep_linkat(begin_act(a), directory, a->memory, directory, to, flags);
+	step_act(a, "link %s: %s to %s, flags %#x", name_of(directory), from, to, (unsigned)flags);
+}
+
+static void do_symlink(int directory, const char *target, const char *path)
+{
+	struct act *a = new_path_act(path);
+
+	io_uring_prep_symlinkat(begin_act(a), target, directory, a->memory);
+	step_act(a, "symlink %s: %s leads to %s", name_of(directory), path, target);
+}
+
+/* A call that may wait: of the seam, as io/file.c makes it on another thread. */
+static void call_readlink(int directory, const char *path, size_t size)
+{
+	char target[100] = "";
+	int r = torc__system->readlinkat(directory, path, target, size);
+
+	say("readlink %s:%s, %zu bytes: %s %s", name_of(directory), path, size, result(r), target);
+}
+
+static void link_script(void)
+{
+	int base = base_directory(), fd = do_open_at(base, "a", O_RDWR | O_CREAT, 0644);
+
+	do_write(fd, 10, 0);
+	do_mkdir(base, "d", 0755);
+	do_link(base, "a", "b", 0);
+	do_stat(base, "b", 0);
+	do_link(base, "a", "b", 0);
+	do_link(base, "missing", "c", 0);
+	do_link(base, "a", "missing/c", 0);
+	do_link(base, "a", "d/c", 0);
+	do_link(base, "a", "c/", 0);
+	do_link(base, "a/", "c", 0);
+	do_link(base, "a", "d/.", 0);
+	do_link(base, "a", "..", 0);
+	do_link(base, "d", "c", 0);
+	do_link(base, "d", "b", 0);
+	do_link(base, "a", "c", 1);
+	do_link(base, "", "c", 0);
+	do_link(base, "a/x", "c", 0);
+	do_link(-5, "a", "c", 0);
+	do_rename(base, "a", "b", 0); /* one file: both stay */
+	do_stat(base, "a", 0);
+	do_unlink(base, "a", 0);
+	do_stat(base, "b", 0);
+	do_unlink(base, "b", 0);
+	do_unlink(base, "d/c", 0);
+	do_stat(fd, "", AT_EMPTY_PATH);
+	do_link(fd, "", "c", AT_EMPTY_PATH);
+	do_unlink(base, "d", AT_REMOVEDIR);
+}
+
+static void symlink_script(void)
+{
+	int base = base_directory(), fd = do_open_at(base, "a", O_RDWR | O_CREAT, 0644);
+
+	do_write(fd, 10, 0);
+	do_mkdir(base, "d", 0755);
+	do_mkdir(base, "d/e", 0755);
+	do_symlink(base, "a", "l");
+	do_symlink(base, "a", "l");
+	do_symlink(base, "", "x");
+	do_symlink(base, "x", "missing/l");
+	do_symlink(base, "x", "y/");
+	do_symlink(base, "nowhere", "broken");
+	do_symlink(base, "circle", "circle");
+	do_symlink(base, "../a", "d/up");
+	do_symlink(base, "d/e", "e");
+	do_symlink(base, "d/", "slash");
+	do_stat(base, "l", 0);
+	do_stat(base, "l", AT_SYMLINK_NOFOLLOW);
+	do_stat(base, "l/", 0);
+	do_stat(base, "broken", 0);
+	do_stat(base, "broken", AT_SYMLINK_NOFOLLOW);
+	do_stat(base, "circle", 0);
+	do_stat(base, "circle/x", 0);
+	do_stat(base, "d/up", 0);
+	do_stat(base, "e/../up", 0);
+	do_stat(base, "e/", AT_SYMLINK_NOFOLLOW);
+	do_stat(base, "slash/e", 0);
+	do_stat(base, "slash/up/x", 0);
+	do_open_at(base, "l", O_RDONLY, 0);
+	do_open_at(base, "l", O_RDONLY | O_NOFOLLOW, 0);
+	do_open_at(base, "e", O_RDONLY | O_NOFOLLOW | O_DIRECTORY, 0);
+	do_open_at(base, "e/", O_RDONLY | O_NOFOLLOW | O_DIRECTORY, 0);
+	do_open_at(base, "l", O_PATH | O_NOFOLLOW, 0);
+	do_open_at(base, "l", O_RDWR | O_CREAT | O_EXCL, 0644);
+	do_open_at(base, "broken", O_RDWR | O_CREAT | O_EXCL, 0644);
+	do_open_at(base, "broken", O_RDWR, 0);
+	do_open_at(base, "broken", O_RDWR | O_CREAT, 0644);
+	do_stat(base, "nowhere", 0);
+	do_open_at(base, "circle", O_RDWR | O_CREAT, 0644);
+	do_open2(base, "l", O_RDONLY, RESOLVE_NO_SYMLINKS);
+	do_open2(base, "e/x", O_RDONLY, RESOLVE_NO_SYMLINKS);
+	do_open2(base, "d/up", O_RDONLY, RESOLVE_BENEATH);
+	fd = do_open_at(base, "d", O_RDONLY | O_DIRECTORY, 0);
+	do_open2(fd, "up", O_RDONLY, RESOLVE_BENEATH);
+	do_open2(fd, "up", O_RDONLY, RESOLVE_IN_ROOT);
+	do_symlink(base, "/e", "d/root");
+	do_open2(fd, "root", O_RDONLY, RESOLVE_BENEATH);
+	do_open2(fd, "root", O_RDONLY, RESOLVE_IN_ROOT);
+	do_mkdir(base, "l", 0755);
+	do_mkdir(base, "e/f", 0755);
+	do_stat(base, "d/e/f", 0);
+	do_link(base, "l", "k", 0);
+	do_stat(base, "k", AT_SYMLINK_NOFOLLOW);
+	do_link(base, "l", "m", AT_SYMLINK_FOLLOW);
+	do_stat(base, "m", AT_SYMLINK_NOFOLLOW);
+	do_rename(base, "k", "n", 0);
+	do_stat(base, "n", AT_SYMLINK_NOFOLLOW);
+	call_readlink(base, "n", 100);
+	call_readlink(base, "broken", 3);
+	call_readlink(base, "a", 100);
+	call_readlink(base, "missing", 100);
+	call_readlink(base, "d/up", 100);
+	call_readlink(base, "e/../up", 100);
+	do_unlink(base, "e", AT_REMOVEDIR);
+	do_unlink(base, "e", 0);
+	do_unlink(base, "n", 0);
+	do_stat(base, "a", 0);
+}
+
+/* --- what is in a directory --- */
+
+static int by_text(const void *a, const void *b)
+{
+	return strcmp(a, b);
+}
+
+/* Sorted, as nobody promises an order. */
+static void call_list(int fd, size_t size)
+{
+	_Alignas(8) char buf[4096];
+	char lines[64][64];
+	size_t count = 0;
+	int r = torc_sys_getdents(fd, buf, size);
+
+	say("list %s, %zu bytes: %s", name_of(fd), size, r > 0 ? "some" : result(r));
+	for (int at = 0; at < r && count < 64;) {
+		const struct dirent64 *e = (const struct dirent64 *)(void *)(buf + at);
+
+		snprintf(lines[count++], sizeof(lines[0]), "  %.40s, type %d", e->d_name,
+			 e->d_type);
+		at += e->d_reclen;
+	}
+	qsort(lines, count, sizeof(lines[0]), by_text);
+	for (size_t i = 0; i < count; i++)
+		say("%s", lines[i]);
+}
+
+static void list_script(void)
+{
+	int base = base_directory(), d, p[2];
+
+	do_mkdir(base, "d", 0755);
+	do_mkdir(base, "d/sub", 0755);
+	do_symlink(base, "x", "d/link");
+	do_open_at(base, "d/file", O_RDWR | O_CREAT, 0644);
+	d = do_open_at(base, "d", O_RDONLY | O_DIRECTORY, 0);
+	call_list(d, 10);
+	call_list(d, 4096);
+	call_list(d, 4096);
+	d = do_open_at(base, "d", O_RDONLY | O_DIRECTORY, 0);
+	do_unlink(base, "d/file", 0);
+	call_list(d, 4096);
+	call_list(do_open_at(base, "d", O_PATH | O_DIRECTORY, 0), 4096);
+	call_list(-1, 4096);
+	do_open_at(base, "file", O_RDWR | O_CREAT, 0644);
+	call_list(do_open_at(base, "file", O_RDONLY, 0), 4096);
+	d = do_open_at(base, "d/sub", O_RDONLY | O_DIRECTORY, 0);
+	do_unlink(base, "d/sub", AT_REMOVEDIR);
+	call_list(d, 4096);
+	if (!call_pipe(p, 0))
+		return;
+	call_list(p[0], 4096);
+}
+
+static void call_chmod(int fd, unsigned mode)
+{
+	say("chmod %s to %#o: %s", name_of(fd), mode, result(torc_sys_fchmod(fd, mode)));
+	do_stat(fd, "", AT_EMPTY_PATH);
+}
+
+static void chmod_script(void)
+{
+	int base = base_directory(), fd = do_open_at(base, "a", O_RDWR | O_CREAT, 0644);
+
+	call_chmod(fd, 0600);
+	call_chmod(fd, 04711);
+	call_chmod(fd, 0100000 | 0644);
+	say("chmod: %s", result(torc_sys_fchmod(do_open_at(base, "a", O_PATH, 0), 0600)));
+	say("chmod: %s", result(torc_sys_fchmod(-1, 0600)));
 }
 
 #endif

@@ -1,11 +1,12 @@
 /*
- * Scenarios of connections, servers and their clients, for the simulator.
+ * Scenarios of files, connections, servers and their clients, for the simulator.
  *
  *	build/tests/sim-serve --help
  */
 #include <torc/core/sim.h>
 
 #include "tests/sim/echo.h"
+#include "tests/sim/files.h"
 #include "tests/sim/listen.h"
 #include "tests/sim/pair.h"
 #include "tests/sim/web.h"
@@ -14,6 +15,7 @@ int main(int argc, char **argv)
 {
 	static const struct torc_sim_scenario scenarios[] = {
 		{ .name = "echo", .fn = echo_scenario },
+		{ .name = "files", .fn = files_scenario },
 		{ .name = "http", .fn = web_scenario },
 		{ .name = "listen", .fn = listen_scenario },
 		{ .name = "pair", .fn = pair_scenario },
