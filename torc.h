@@ -38,8 +38,11 @@
 #include <torc/http/server.h>
 #include <torc/io/file.h>
 #include <torc/io/listener.h>
+#include <torc/io/pipe.h>
+#include <torc/io/poll.h>
 #include <torc/io/server.h>
 #include <torc/io/socket.h>
 #include <torc/io/stream.h>
+#include <torc/io/tty.h>
 
 #endif
