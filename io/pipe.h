@@ -13,7 +13,8 @@
  * which other programs may share (the shell that has started this one), and torc does not need it. A call that was
  * cancelled has moved nothing: what it would have read is still there.
  *
- * With O_NONBLOCK, torc_read of a terminal that has nothing returns -EAGAIN; torc_poll (io/poll.h) then waits for it.
+ * With O_NONBLOCK, torc_read of a terminal that has nothing returns -EAGAIN on older kernels; torc_poll (io/poll.h) then waits
+ * for it.
  */
 #ifndef TORC_IO_PIPE_H
 #define TORC_IO_PIPE_H

@@ -49,7 +49,11 @@ static int raw_mode(void *arg)
 	check_eq(raw_for_a_block(fd[1]), -ETIMEDOUT);
 	torc_scope_leave(&t);
 	check_eq(tcgetattr(fd[1], &after), 0);
-	check(!memcmp(&before, &after, sizeof(before)));
+	check_eq(after.c_lflag, before.c_lflag);
+	check_eq(after.c_iflag, before.c_iflag);
+	check_eq(after.c_oflag, before.c_oflag);
+	check_eq(after.c_cflag, before.c_cflag);
+	check(!memcmp(after.c_cc, before.c_cc, sizeof(after.c_cc)));
 	check_eq(torc_tty_raw(file, &saved), -ENOTTY);
 	check_eq(torc_tty_raw(-1, &saved), -EBADF);
 	check_eq(saved.fd, 77);
@@ -129,7 +133,11 @@ static int cancelled_read(void *flags)
 	check_lt(torc_now_ns() - begun, TORC_SECONDS(5));
 	check(!memcmp(r.buf, "pristin", 8));
 	if (*(int *)flags) {
-		check_eq(torc_read(fd[1], r.buf, sizeof(r.buf)), -EAGAIN);
+		torc_scope_enter(&t, TORC_MS(5));
+		r.result = torc_read(fd[1], r.buf, sizeof(r.buf));
+		torc_scope_leave(&t);
+		check(r.result == -ETIMEDOUT ||
+		      r.result == -EAGAIN);                /* as the kernel is newer or older */
 		check_eq(torc_write(fd[0], "half", 4), 4); /* no line yet */
 		check_eq(torc_write(fd[0], " a line\n", 8), 8);
 		check_eq(torc_poll(fd[1], POLLIN), POLLIN);
