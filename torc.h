@@ -41,6 +41,7 @@
 #include <torc/io/pipe.h>
 #include <torc/io/poll.h>
 #include <torc/io/server.h>
+#include <torc/io/signal.h>
 #include <torc/io/socket.h>
 #include <torc/io/stream.h>
 #include <torc/io/tty.h>
