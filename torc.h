@@ -36,6 +36,7 @@
 #include <torc/executor/process.h>
 #include <torc/executor/wait.h>
 #include <torc/http/server.h>
+#include <torc/io/child.h>
 #include <torc/io/file.h>
 #include <torc/io/listener.h>
 #include <torc/io/pipe.h>
