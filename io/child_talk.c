@@ -48,6 +48,7 @@ static int make_room(struct drain *d)
 	data = torc__realloc(*d->data, size + 1); /* and the zero byte */
 	if (!data)
 		return -ENOMEM;
+	data[*d->len] = '\0';
 	*d->data = data;
 	*d->size = size;
 	return 0;
