@@ -797,7 +797,7 @@ static int group_stopped(void *how)
 	check_eq(
 		start_sh(
 			&c,
-			"trap '' TERM; sleep 100 & echo ready; trap 'exit 0' TERM; while :; do sleep 0.01; done",
+			"trap '' TERM; sleep 100 & trap 'exit 0' TERM; echo ready; while :; do sleep 0.01; done",
 			(struct torc_child_options){ .out = { TORC_CHILD_PIPE, 0 },
 						     .group = TORC_CHILD_NEW_GROUP }),
 		0);
