@@ -46,5 +46,6 @@
 #include <torc/io/socket.h>
 #include <torc/io/stream.h>
 #include <torc/io/tty.h>
+#include <torc/io/watch.h>
 
 #endif
