@@ -39,16 +39,22 @@
 #include <torc/http/server.h>
 #include <torc/io/activation.h>
 #include <torc/io/address.h>
+#include <torc/io/child.h>
 #include <torc/io/contents.h>
 #include <torc/io/datagram.h>
 #include <torc/io/direct.h>
 #include <torc/io/directory.h>
 #include <torc/io/file.h>
 #include <torc/io/listener.h>
+#include <torc/io/pipe.h>
+#include <torc/io/poll.h>
 #include <torc/io/rate.h>
 #include <torc/io/server.h>
+#include <torc/io/signal.h>
 #include <torc/io/socket.h>
 #include <torc/io/stream.h>
+#include <torc/io/tty.h>
 #include <torc/io/unix.h>
+#include <torc/io/watch.h>
 
 #endif

@@ -163,6 +163,11 @@ void torc__dump_signal_remove(void)
 	installed = 0;
 }
 
+int torc__dump_signal_number(void)
+{
+	return installed;
+}
+
 void torc__dump_signal_open(struct torc__runtime *rt)
 {
 	atomic_store(&open_runtime, rt);

@@ -48,6 +48,9 @@ int torc__dump_signal_check(const struct torc_options *options);
 void torc__dump_signal_install(const struct torc_options *options);
 void torc__dump_signal_remove(void);
 
+/* Which signal has the handler; 0: none. */
+int torc__dump_signal_number(void);
+
 /* From when to when a signal reaches the loops: while all of them are open. */
 void torc__dump_signal_open(struct torc__runtime *rt);
 void torc__dump_signal_close(struct torc__runtime *rt);

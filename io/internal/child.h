@@ -1,0 +1,46 @@
+/*
+ * io/internal/child.h - what a child does between its birth and the program that it becomes.
+ *
+ * It shares the memory of this process, whose calling thread stands still meanwhile (vfork(2)). So all is prepared before: the
+ * child allocates nothing, calls no function of libc but syscall(2), and is not instrumented by sanitizers.
+ */
+#ifndef TORC_IO_INTERNAL_CHILD_H
+#define TORC_IO_INTERNAL_CHILD_H
+
+#include <sys/types.h>
+
+#include <torc/io/child.h>
+
+/* Numbers of descriptors that can be asked for end here. */
+#define TORC__CHILD_FDS_MOST 65536
+
+/* A descriptor and what it is to be called in the child. */
+struct torc__child_move {
+	int fd;
+	int at;
+};
+
+struct torc__child_plan {
+	const struct torc_child_options *options;
+	struct torc__child_move *moves;
+	size_t moves_count;
+	const char *
+		paths; /* of the program: one after the other, each with its zero byte; ends with an empty one */
+	char *const *env;
+	int terminal; /* the number of a descriptor that is to be the session's terminal, or -1 */
+	bool session;
+	/* by the child, when it fails */
+	int error;
+	const char *failed;
+};
+
+/* clone(2) calls it with a plan. Does not return. */
+int torc__child_main(void *plan);
+
+/*
+ * By the parent. Returns 0 or a negative errno; *ret_pid and *ret_pidfd are a child that has begun its program, or was about to
+ * when it failed and is waited for already.
+ */
+int torc__child_launch(struct torc__child_plan *plan, pid_t *ret_pid, int *ret_pidfd);
+
+#endif
