@@ -220,9 +220,9 @@ static bool body_allows_keep_alive(const struct torc_http_exchange *x)
 
 static void decide_connection(struct torc_http_exchange *x)
 {
-	const bool *draining = x->stream->draining;
+	const uint8_t *drain = x->stream->drain;
 
-	if (!x->head.keep_alive || !body_allows_keep_alive(x) || (draining && *draining))
+	if (!x->head.keep_alive || !body_allows_keep_alive(x) || (drain && *drain))
 		x->close = true;
 }
 

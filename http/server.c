@@ -351,6 +351,9 @@ int torc_http_serve(const struct torc_http_options *options)
 		.name = "http connection",
 		.grace_ns = options->grace_ns,
 		.connections_max = options->connections_max,
+		.at_limit = options->at_limit,
+		.accept_rate = options->accept_rate,
+		.handover = options->handover,
 		.on_listen = on_listen,
 		.on_error = on_error,
 	});

@@ -14,6 +14,7 @@
 #include "core/internal/system.h"
 #include "io/internal/activation.h"
 #include "io/internal/call.h"
+#include "io/internal/listener.h"
 #include "io/internal/sockopt.h"
 
 #define BACKLOG 4096
@@ -286,12 +287,23 @@ static void remove_file(const char *address)
 		torc_sys_unlink(path + 1);
 }
 
-void torc_listener_close(struct torc_listener *l)
+static void stop(struct torc_listener *l)
 {
 	l->closing = true;
 	torc_op_cancel(&l->op);
 	while (torc_op_pending(&l->op) || l->brake.queued)
 		torc__slot_wait(&l->waiter, &close_kind);
+}
+
+int torc__listener_stop(struct torc_listener *l)
+{
+	stop(l);
+	return l->accepted_count ? take(l) : -EAGAIN;
+}
+
+void torc_listener_close(struct torc_listener *l)
+{
+	stop(l);
 	while (l->accepted_count)
 		torc_close(take(l));
 	torc__free(l->accepted);

@@ -5,6 +5,7 @@
 #define TORC_IO_SERVER_H
 
 #include <torc/io/listener.h>
+#include <torc/io/rate.h>
 #include <torc/io/stream.h>
 
 TORC_BEGIN_DECLS
@@ -15,19 +16,49 @@ TORC_BEGIN_DECLS
  */
 typedef int torc_serve_fn(struct torc_stream *stream, void *arg);
 
+/* What becomes of connections beyond connections_max. */
+enum torc_at_limit {
+	TORC_AT_LIMIT_WAIT,  /* they wait in the kernel's queue until another one ends */
+	TORC_AT_LIMIT_RESET, /* they are reset, so that the peer knows at once */
+};
+
 struct torc_serve_options {
 	const char *const *addresses; /* NULL-terminated; see torc_listen */
 	torc_serve_fn *handler;
-	void *arg;              /* borrowed; seen by the handlers of all loops at once */
-	const char *name;       /* of the connections' fibers; default "connection" */
-	uint64_t grace_ns;      /* to finish when the server stops; default 5 s */
-	size_t connections_max; /* per loop; further ones wait in the kernel's queue; default 1048576 */
-	size_t stack_bytes;     /* of a connection's fiber; default: the runtime's */
+	void *arg;                   /* borrowed; seen by the handlers of all loops at once */
+	const char *name;            /* of the connections' fibers; default "connection" */
+	uint64_t grace_ns;           /* to finish when the server stops; default 5 s */
+	size_t connections_max;      /* per loop; default 1048576 */
+	enum torc_at_limit at_limit; /* what becomes of further ones */
+	struct torc_rate
+		*accept_rate; /* of all loops together, to be accepted; borrowed. NULL: no limit */
+	size_t stack_bytes;   /* of a connection's fiber; default: the runtime's */
+	/* Of each connection; 0: no limit. */
+	uint64_t read_ns, write_ns;            /* one wait for the peer: torc_stream_limit_waits */
+	uint64_t lifetime_ns;                  /* its handler's scope has this deadline */
+	uint64_t rx_per_second, tx_per_second; /* bytes: torc_stream_limit_rates */
+	/*
+	 * A path where the next process finds this one, for a restart that no client notices: see below. NULL: none.
+	 */
+	const char *handover;
 	/* Called once per address when all loops listen, with the address that was bound. May be NULL. */
 	void (*on_listen)(const char *address, void *arg);
 	/* Called when a listener cannot be set up, before torc_serve_with returns the error. May be NULL. */
 	void (*on_error)(const char *address, int error, void *arg);
 };
+
+/*
+ * Handover. Start the new program with the same `handover` path, such as "/run/user/1000/web.handover", while the old one
+ * serves. It asks the old one, through a Unix socket of that name, for the sockets it listens on, and listens on them as well, by
+ * address as it is written in `addresses`; what the old one does not have is opened anew, what the new one does not want is
+ * closed. When it serves, the old one stops accepting, and returns when its connections have ended: those that wait for
+ * data go on for the grace period, so that no request is lost that is on its way (HTTP tells them to close with the next
+ * answer), and then as in any other end. Until the new program serves, nothing has changed for the old one: it may crash
+ * without harm.
+ *
+ * Only processes of the same user, or of root, can take over: the socket has mode 0600, and both sides look who the other
+ * one is. Not in the simulator.
+ */
 
 /*
  * torc_serve - accept connections on one address, on all loops, and run handler(stream, arg) for each.
@@ -40,6 +71,9 @@ struct torc_serve_options {
  * Returns     0            stopped by a cancellation, drained
  *             -ETIMEDOUT   stopped by the scope's deadline, drained
  *             -EADDRINUSE, -EINVAL, ...   as torc_listen: nothing was served
+ *             -EPERM       handover: the process there is somebody else's
+ *             -EPROTO      handover: what listens there is no server of torc's
+ *             -ENAMETOOLONG, -EACCES, ...   handover: as torc_listen of a Unix socket
  *             -ENOMEM
  * Suspends    until cancelled
  * Thread      a fiber's

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <torc/core/scope.h>
 #include <torc/io/rate.h>
 
 #include "io/internal/stream.h"
@@ -39,6 +40,19 @@ static const struct torc__wait_kind rx_kind = { "stream read", torc__slot_cancel
 static const struct torc__wait_kind tx_kind = { "stream write", torc__slot_cancel, describe_tx };
 static const struct torc__wait_kind close_rx_kind = { "stream close", NULL, describe_rx };
 static const struct torc__wait_kind close_tx_kind = { "stream close", NULL, describe_tx };
+
+static int wait_at_most(struct torc__wait **slot, const struct torc__wait_kind *kind, uint64_t ns)
+{
+	struct torc_scope scope;
+	int r;
+
+	if (torc__likely(!ns))
+		return torc__slot_wait(slot, kind);
+	torc_scope_enter(&scope, ns);
+	r = torc__slot_wait(slot, kind);
+	torc_scope_leave(&scope);
+	return r;
+}
 
 /* --- receiving --- */
 
@@ -162,7 +176,7 @@ static int tx_failure(const struct torc_stream *s)
 
 static bool must_drain(const struct torc_stream *s)
 {
-	return s->draining && *s->draining && !s->busy;
+	return s->drain && *s->drain == TORC__DRAIN_NOW && !s->busy;
 }
 
 void torc__stream_stop_receiving(struct torc_stream *s)
@@ -189,7 +203,8 @@ int torc__stream_await_readable(struct torc_stream *s)
 	if (!torc_op_pending(&s->rx))
 		io_uring_prep_poll_add(torc_op_start(&s->rx, on_readable), s->fd, POLLIN);
 	while (!s->rx_ready) {
-		int r = must_drain(s) ? -ECANCELED : torc__slot_wait(&s->rx_wait, &rx_kind);
+		int r = must_drain(s) ? -ECANCELED
+				      : wait_at_most(&s->rx_wait, &rx_kind, s->rx_wait_ns);
 
 		if (r < 0)
 			return r;
@@ -213,7 +228,7 @@ static int await_rx(struct torc_stream *s)
 		if (r)
 			return r < 0 ? r : 0;
 	}
-	return torc__slot_wait(&s->rx_wait, &rx_kind);
+	return wait_at_most(&s->rx_wait, &rx_kind, s->rx_wait_ns);
 }
 
 /* The bytes that are to be seen in one piece. */
@@ -364,6 +379,12 @@ void torc_stream_limit(struct torc_stream *s, uint64_t most)
 	s->rx_left = most;
 }
 
+void torc_stream_limit_waits(struct torc_stream *s, uint64_t read_ns, uint64_t write_ns)
+{
+	s->rx_wait_ns = read_ns;
+	s->tx_wait_ns = write_ns;
+}
+
 void torc_stream_limit_rates(struct torc_stream *s, struct torc_rate *rx, struct torc_rate *tx)
 {
 	s->rx_rate = rx;
@@ -453,7 +474,7 @@ static int await_tx(struct torc_stream *s, size_t most)
 	int r = tx_check(s);
 
 	while (!r && torc__stream_unsent(s) > most) {
-		r = torc__slot_wait(&s->tx_wait, &tx_kind);
+		r = wait_at_most(&s->tx_wait, &tx_kind, s->tx_wait_ns);
 		if (!r)
 			r = tx_check(s);
 	}
@@ -555,7 +576,7 @@ int torc_stream_write(struct torc_stream *s, const void *data, size_t len)
 {
 	if (torc__likely(len < TORC__TX_DIRECT))
 		return len ? write_piece(s, data, len) : tx_check(s);
-	if (s->kind->write && !s->tx_rate)
+	if (s->kind->write && !s->tx_rate && !s->tx_wait_ns)
 		return write_direct(s, data, len);
 	return write_pieces(s, data, len);
 }

@@ -55,7 +55,8 @@ struct torc_stream {
 	uint64_t rx_left; /* that may still be read: torc_stream_limit */
 	struct torc_rate *rx_rate, *tx_rate;
 	uint64_t rx_resume_ns, tx_resume_ns;
-	const bool *draining;                 /* the server's, or NULL */
+	uint64_t rx_wait_ns, tx_wait_ns;      /* 0: for ever; torc_stream_limit_waits */
+	const uint8_t *drain;                 /* the server's enum torc__drain, or NULL */
 	struct torc__stream_memory *in, *out; /* torc_stream_pair */
 };
 
@@ -200,6 +201,13 @@ TORC_API void torc_stream_limit(struct torc_stream *stream, uint64_t most);
  */
 TORC_API void torc_stream_limit_rates(struct torc_stream *stream, struct torc_rate *rx,
 				      struct torc_rate *tx);
+
+/*
+ * torc_stream_limit_waits - how long one wait may take for the peer to send, and to take what was sent: then the call fails with
+ * -ETIMEDOUT, the scope's deadline may be much later. 0: no limit but the scope's.
+ */
+TORC_API void torc_stream_limit_waits(struct torc_stream *stream, uint64_t read_ns,
+				      uint64_t write_ns);
 
 /*
  * torc_stream_write - send bytes, in order, at the end of the turn.

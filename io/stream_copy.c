@@ -12,6 +12,7 @@
 #include <poll.h>
 #include <sys/stat.h>
 
+#include <torc/core/scope.h>
 #include <torc/io/stream.h>
 
 #include "core/internal/fiber.h"
@@ -74,8 +75,12 @@ static int copy_by_memory(struct copy *c)
 
 static int await_writable(struct copy *c)
 {
-	int r = TORC__CALL(poll_add, c->to->tx_fd, POLLOUT);
+	struct torc_scope scope;
+	int r;
 
+	torc_scope_enter(&scope, c->to->tx_wait_ns ? c->to->tx_wait_ns : TORC_NEVER);
+	r = TORC__CALL(poll_add, c->to->tx_fd, POLLOUT);
+	torc_scope_leave(&scope);
 	return r < 0 ? r : 0;
 }
 

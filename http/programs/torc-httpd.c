@@ -108,6 +108,7 @@ static int app(void *arg)
 		.addresses = h->program.addresses,
 		.handler = handle,
 		.arg = h,
+		.handover = h->program.handover,
 		.on_listen = on_listen,
 		.on_error = on_error,
 	});

@@ -17,6 +17,13 @@
 #define TORC__TX_HIGH   65536u
 #define TORC__TX_DIRECT 16384u
 
+/* What a server wants of its connections: struct torc_stream.drain. */
+enum torc__drain {
+	TORC__DRAIN_NOT,
+	TORC__DRAIN_GENTLY, /* to end where their protocol allows it */
+	TORC__DRAIN_NOW,    /* not to wait for more: reading fails with -ECANCELED */
+};
+
 struct torc__stream_kind {
 	/*
 	 * Get more bytes; no receiving is under way, and neither a scope nor a failure is in the way. Returns 0 when they will

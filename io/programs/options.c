@@ -19,6 +19,7 @@ static void help(const struct program *p)
 	       "                  (default %s)\n"
 	       "  --loops N       event loops, each a thread on a core (default: one per core)\n",
 	       p->name, p->what, p->serves_udp ? "udp://HOST:PORT, " : "", p->default_address);
+	printf("  --handover PATH a later process with the same path takes over without losing a connection\n");
 	if (p->serves_files)
 		printf("  --root DIR      serve the files of a directory\n");
 	printf("  --quiet         print errors only\n"
@@ -77,6 +78,7 @@ static int take(struct program *p, int option, char **argv)
 	case 'n': return set_loops(p, optarg);
 	case 'r':
 		return p->serves_files ? set_root(p, optarg) : wrong(p, "unknown option", "--root");
+	case 'o': p->handover = optarg; return -1;
 	case 'q': p->quiet = true; return -1;
 	case 'h': help(p); return 0;
 	case 'v': printf("%s %s\n", p->name, TORC_VERSION); return 0;
@@ -90,6 +92,7 @@ int program_parse(struct program *p, int argc, char **argv)
 	static const struct option options[] = {
 		{ "listen", required_argument, NULL, 'l' },
 		{ "loops", required_argument, NULL, 'n' },
+		{ "handover", required_argument, NULL, 'o' },
 		{ "root", required_argument, NULL, 'r' },
 		{ "quiet", no_argument, NULL, 'q' },
 		{ "help", no_argument, NULL, 'h' },

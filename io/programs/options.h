@@ -21,6 +21,7 @@ struct program {
 	int loops;
 	bool quiet;
 	const char *root;
+	const char *handover; /* NULL: none */
 };
 
 /*

@@ -131,6 +131,7 @@ static int serve_streams(struct echo *e, const char *const *addresses)
 		.addresses = addresses,
 		.handler = echo,
 		.arg = e,
+		.handover = e->program.handover,
 		.on_listen = on_listen,
 		.on_error = on_error,
 	});
