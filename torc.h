@@ -42,6 +42,7 @@
 #include <torc/io/datagram.h>
 #include <torc/io/file.h>
 #include <torc/io/listener.h>
+#include <torc/io/proxy.h>
 #include <torc/io/server.h>
 #include <torc/io/socket.h>
 #include <torc/io/stream.h>
