@@ -28,7 +28,7 @@
 #define SEGMENTS_MAX    64u
 #define TRAIN_BYTES_MAX 65000u
 
-/* Trains that can still grow are found by their peer here; a collision ends the older one's growth. */
+/* Trains that can still grow are found by their peer here; what is displaced stops growing. */
 #define OPEN_TRAINS 256u
 
 /* Free trains that are kept. */
@@ -59,10 +59,7 @@ struct torc__train {
 	struct torc__train *next_all, **all_link;
 	struct msghdr message;
 	struct iovec iov;
-	union {
-		struct cmsghdr align;
-		char bytes[CMSG_SPACE(sizeof(uint16_t))];
-	} control;
+	_Alignas(struct cmsghdr) char control[CMSG_SPACE(sizeof(uint16_t))];
 	struct torc_address to; /* len 0: the connected peer */
 	char *data;
 	uint32_t capacity, len, sent, flying; /* sent: when split; flying: bytes of the operation */
@@ -573,7 +570,7 @@ static void prep_one(struct torc__train *t, struct io_uring_sqe *sqe, int flags)
 
 static void prep_train(struct torc__train *t, struct io_uring_sqe *sqe, int flags)
 {
-	struct cmsghdr *c = &t->control.align;
+	struct cmsghdr *c = (void *)t->control;
 
 	t->iov = (struct iovec){ t->data, t->len };
 	t->message = (struct msghdr){
@@ -581,8 +578,8 @@ static void prep_train(struct torc__train *t, struct io_uring_sqe *sqe, int flag
 		.msg_namelen = t->to.len,
 		.msg_iov = &t->iov,
 		.msg_iovlen = 1,
-		.msg_control = &t->control,
-		.msg_controllen = sizeof(t->control.bytes),
+		.msg_control = t->control,
+		.msg_controllen = sizeof(t->control),
 	};
 	c->cmsg_level = SOL_UDP;
 	c->cmsg_type = UDP_SEGMENT;
@@ -649,12 +646,30 @@ static unsigned slot_of(const struct torc_address *to)
 	return (unsigned)(h * 0x9e3779b97f4a7c15u >> 56) % OPEN_TRAINS;
 }
 
-static bool takes(const struct torc__train *t, size_t len, const struct torc_address *to)
+static bool takes(const struct torc__train *t, size_t len)
 {
 	if (t->closed || len > t->segment || t->count == SEGMENTS_MAX ||
 	    t->len + len > TRAIN_BYTES_MAX)
 		return false;
+	return true;
+}
+
+static bool is_for(const struct torc__train *t, const struct torc_address *to)
+{
+	if (!t)
+		return false;
 	return to ? t->to.len && torc_address_equal(&t->to, to) : !t->to.len;
+}
+
+/* Where the train that grows for this peer is, or is to be: one of two places, so that two peers seldom take turns in one. */
+static struct torc__train **find_open(struct torc_dgram *d, const struct torc_address *to)
+{
+	unsigned slot = slot_of(to);
+	struct torc__train **a = &d->open[slot], **b = &d->open[slot ^ 1];
+
+	if (is_for(*a, to) || is_for(*b, to))
+		return is_for(*a, to) ? a : b;
+	return !*a || *b ? a : b;
 }
 
 static bool may_grow(const struct torc_dgram *d, size_t len)
@@ -685,10 +700,10 @@ static struct torc__train *begin_train(struct torc_dgram *d, size_t len,
 
 static int append(struct torc_dgram *d, const void *data, size_t len, const struct torc_address *to)
 {
-	struct torc__train **slot = d->segments ? &d->open[slot_of(to)] : NULL;
+	struct torc__train **slot = d->segments ? find_open(d, to) : NULL;
 	struct torc__train *t = slot && may_grow(d, len) ? *slot : NULL;
 
-	if (!t || !takes(t, len, to) || grow_train(t, len) < 0)
+	if (!t || !is_for(t, to) || !takes(t, len) || grow_train(t, len) < 0)
 		t = begin_train(d, len, to);
 	if (!t)
 		return -ENOMEM;
