@@ -521,13 +521,19 @@ static bool wants_split(struct torc__train *t, int res)
 	return true;
 }
 
+/* Those that have not been sent. */
+static unsigned left_count(const struct torc__train *t)
+{
+	return t->split ? (t->len - t->sent + t->segment - 1) / t->segment : t->count;
+}
+
 /* Is there to be another operation for this train? */
 static bool goes_on(struct torc__train *t, int res)
 {
 	struct torc_dgram *d = t->dgram;
 
 	if (d->closing && res < 0) {
-		fail(d, res, t->split ? 1 : t->count);
+		fail(d, res, left_count(t));
 		return false;
 	}
 	if (res == -EAGAIN || res == -EINTR)
@@ -620,7 +626,7 @@ static void end_of_turn(struct torc__turn_work *work)
 		struct torc__train *next = t->next;
 
 		if (d->closing) {
-			fail(d, -ESHUTDOWN, t->split ? 1 : t->count);
+			fail(d, -ESHUTDOWN, left_count(t));
 			drop_train(t);
 		} else {
 			start_train(t, quiet);
@@ -958,6 +964,8 @@ static int bind_it(struct torc_dgram *d, const struct torc_address *a)
 		torc_sys_unlink(a->un.sun_path);
 	r = torc_sys_bind(d->fd, &a->any, a->len);
 	d->owns_path = !r && d->is_unix && a->un.sun_path[0];
+	if (d->owns_path)
+		d->local = *a; /* to remove it, also when what follows fails */
 	return r;
 }
 
