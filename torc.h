@@ -48,6 +48,7 @@
 #include <torc/io/listener.h>
 #include <torc/io/pipe.h>
 #include <torc/io/poll.h>
+#include <torc/io/proxy.h>
 #include <torc/io/rate.h>
 #include <torc/io/server.h>
 #include <torc/io/signal.h>

@@ -28,7 +28,7 @@
 #define SEGMENTS_MAX    64u
 #define TRAIN_BYTES_MAX 65000u
 
-/* Trains that can still grow are found by their peer here; a collision ends the older one's growth. */
+/* Trains that can still grow are found by their peer here; what is displaced stops growing. */
 #define OPEN_TRAINS 256u
 
 /* Free trains that are kept. */
@@ -59,10 +59,7 @@ struct torc__train {
 	struct torc__train *next_all, **all_link;
 	struct msghdr message;
 	struct iovec iov;
-	union {
-		struct cmsghdr align;
-		char bytes[CMSG_SPACE(sizeof(uint16_t))];
-	} control;
+	_Alignas(struct cmsghdr) char control[CMSG_SPACE(sizeof(uint16_t))];
 	struct torc_address to; /* len 0: the connected peer */
 	char *data;
 	uint32_t capacity, len, sent, flying; /* sent: when split; flying: bytes of the operation */
@@ -524,13 +521,19 @@ static bool wants_split(struct torc__train *t, int res)
 	return true;
 }
 
+/* Those that have not been sent. */
+static unsigned left_count(const struct torc__train *t)
+{
+	return t->split ? (t->len - t->sent + t->segment - 1) / t->segment : t->count;
+}
+
 /* Is there to be another operation for this train? */
 static bool goes_on(struct torc__train *t, int res)
 {
 	struct torc_dgram *d = t->dgram;
 
 	if (d->closing && res < 0) {
-		fail(d, res, t->split ? 1 : t->count);
+		fail(d, res, left_count(t));
 		return false;
 	}
 	if (res == -EAGAIN || res == -EINTR)
@@ -573,7 +576,7 @@ static void prep_one(struct torc__train *t, struct io_uring_sqe *sqe, int flags)
 
 static void prep_train(struct torc__train *t, struct io_uring_sqe *sqe, int flags)
 {
-	struct cmsghdr *c = &t->control.align;
+	struct cmsghdr *c = (void *)t->control;
 
 	t->iov = (struct iovec){ t->data, t->len };
 	t->message = (struct msghdr){
@@ -581,8 +584,8 @@ static void prep_train(struct torc__train *t, struct io_uring_sqe *sqe, int flag
 		.msg_namelen = t->to.len,
 		.msg_iov = &t->iov,
 		.msg_iovlen = 1,
-		.msg_control = &t->control,
-		.msg_controllen = sizeof(t->control.bytes),
+		.msg_control = t->control,
+		.msg_controllen = sizeof(t->control),
 	};
 	c->cmsg_level = SOL_UDP;
 	c->cmsg_type = UDP_SEGMENT;
@@ -623,7 +626,7 @@ static void end_of_turn(struct torc__turn_work *work)
 		struct torc__train *next = t->next;
 
 		if (d->closing) {
-			fail(d, -ESHUTDOWN, t->split ? 1 : t->count);
+			fail(d, -ESHUTDOWN, left_count(t));
 			drop_train(t);
 		} else {
 			start_train(t, quiet);
@@ -649,12 +652,30 @@ static unsigned slot_of(const struct torc_address *to)
 	return (unsigned)(h * 0x9e3779b97f4a7c15u >> 56) % OPEN_TRAINS;
 }
 
-static bool takes(const struct torc__train *t, size_t len, const struct torc_address *to)
+static bool takes(const struct torc__train *t, size_t len)
 {
 	if (t->closed || len > t->segment || t->count == SEGMENTS_MAX ||
 	    t->len + len > TRAIN_BYTES_MAX)
 		return false;
+	return true;
+}
+
+static bool is_for(const struct torc__train *t, const struct torc_address *to)
+{
+	if (!t)
+		return false;
 	return to ? t->to.len && torc_address_equal(&t->to, to) : !t->to.len;
+}
+
+/* Where the train that grows for this peer is, or is to be: one of two places, so that two peers seldom take turns in one. */
+static struct torc__train **find_open(struct torc_dgram *d, const struct torc_address *to)
+{
+	unsigned slot = slot_of(to);
+	struct torc__train **a = &d->open[slot], **b = &d->open[slot ^ 1];
+
+	if (is_for(*a, to) || is_for(*b, to))
+		return is_for(*a, to) ? a : b;
+	return !*a || *b ? a : b;
 }
 
 static bool may_grow(const struct torc_dgram *d, size_t len)
@@ -685,10 +706,10 @@ static struct torc__train *begin_train(struct torc_dgram *d, size_t len,
 
 static int append(struct torc_dgram *d, const void *data, size_t len, const struct torc_address *to)
 {
-	struct torc__train **slot = d->segments ? &d->open[slot_of(to)] : NULL;
+	struct torc__train **slot = d->segments ? find_open(d, to) : NULL;
 	struct torc__train *t = slot && may_grow(d, len) ? *slot : NULL;
 
-	if (!t || !takes(t, len, to) || grow_train(t, len) < 0)
+	if (!t || !is_for(t, to) || !takes(t, len) || grow_train(t, len) < 0)
 		t = begin_train(d, len, to);
 	if (!t)
 		return -ENOMEM;
@@ -943,6 +964,8 @@ static int bind_it(struct torc_dgram *d, const struct torc_address *a)
 		torc_sys_unlink(a->un.sun_path);
 	r = torc_sys_bind(d->fd, &a->any, a->len);
 	d->owns_path = !r && d->is_unix && a->un.sun_path[0];
+	if (d->owns_path)
+		d->local = *a; /* to remove it, also when what follows fails */
 	return r;
 }
 

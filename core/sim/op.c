@@ -81,7 +81,13 @@ static void prepare_write(struct torc__sim_op *op)
 
 static bool is_transfer(const struct torc__sim_op *op)
 {
-	return op->sqe.opcode == IORING_OP_SEND || op->sqe.opcode == IORING_OP_RECV;
+	switch (op->sqe.opcode) {
+	case IORING_OP_SEND:
+	case IORING_OP_RECV:
+	case IORING_OP_SENDMSG:
+	case IORING_OP_RECVMSG: return true;
+	default: return false;
+	}
 }
 
 /* It is over when it is submitted. */
@@ -382,6 +388,18 @@ static void break_perhaps(struct torc__sim_file *file)
 		torc__sim_stream_break(file);
 }
 
+/* A datagram to the address of the operation, if it has one. */
+static ssize_t send_datagram(struct torc__sim_op *op, const char *p, size_t len)
+{
+	struct torc_address to;
+	int r;
+
+	if (!op->address_len)
+		return torc__sim_datagram_send(op->file, p, len, NULL);
+	r = torc__sim_address_read((const struct sockaddr *)&op->address, op->address_len, &to);
+	return r < 0 ? r : torc__sim_datagram_send(op->file, p, len, &to);
+}
+
 static int attempt_send(struct torc__sim_op *op)
 {
 	struct torc__sim_file *file = op->file;
@@ -392,7 +410,7 @@ static int attempt_send(struct torc__sim_op *op)
 		return -ENOTSOCK;
 	break_perhaps(file);
 	if (torc__sim_is_datagram(file))
-		return unless_waiting(op, torc__sim_datagram_send(file, p, len, NULL));
+		return unless_waiting(op, send_datagram(op, p, len));
 	return with_waitall(op, file->kind->write(file, p, torc__sim_cut(len), 0,
 						  (int)op->sqe.msg_flags));
 }
@@ -427,6 +445,141 @@ static void prepare_recv(struct torc__sim_op *op)
 	prepare_read(op);
 }
 
+/* --- messages --- */
+
+/* The kernel copies the address when it takes the entry. */
+static void keep_address(struct torc__sim_op *op, const void *address, size_t len)
+{
+	op->address_len = len < sizeof(op->address) ? (socklen_t)len : sizeof(op->address);
+	if (op->address_len)
+		memcpy(&op->address, address, op->address_len);
+}
+
+static void prepare_send(struct torc__sim_op *op)
+{
+	if (op->sqe.addr2)
+		keep_address(op, pointer(op->sqe.addr2), op->sqe.addr_len);
+	prepare_write(op);
+}
+
+/* From here on it is as a send or a receive of its one piece. */
+static void open_message(struct torc__sim_op *op)
+{
+	struct msghdr *m = pointer(op->sqe.addr);
+
+	if (m->msg_iovlen > 1)
+		refuse(&op->sqe, " of several pieces");
+	op->message = m;
+	op->sqe.addr = m->msg_iovlen ? (uint64_t)(uintptr_t)m->msg_iov->iov_base : 0;
+	op->sqe.len = m->msg_iovlen ? (unsigned)m->msg_iov->iov_len : 0;
+}
+
+static void prepare_sendmsg(struct torc__sim_op *op)
+{
+	open_message(op);
+	if (op->message->msg_controllen)
+		refuse(&op->sqe, " with control data");
+	if (op->message->msg_name)
+		keep_address(op, op->message->msg_name, op->message->msg_namelen);
+	prepare_write(op);
+}
+
+static void prepare_recvmsg(struct torc__sim_op *op)
+{
+	open_message(op);
+	op->name_room = op->message->msg_namelen;
+	op->control_room = op->message->msg_controllen;
+	prepare_recv(op);
+}
+
+/* Control data never comes: nothing that asks for it is modelled. */
+static ssize_t recv_message(struct torc__sim_op *op, char *memory, size_t len,
+			    struct torc_address *ret_from, int *ret_flags)
+{
+	struct torc__sim_file *file = op->file;
+	bool truncated = false;
+	ssize_t r;
+
+	ret_from->len = 0;
+	if (torc__sim_is_datagram(file))
+		r = torc__sim_datagram_recv(file, memory, len, (int)op->sqe.msg_flags, ret_from,
+					    &truncated);
+	else
+		r = file->kind->read(file, memory, torc__sim_cut(len), 0, (int)op->sqe.msg_flags);
+	*ret_flags = truncated ? MSG_TRUNC : 0;
+	return r;
+}
+
+/* As struct io_uring_recvmsg_out says: a header, room for name and control data, the bytes. */
+static ssize_t recv_laid_out(struct torc__sim_op *op, char *memory, size_t len)
+{
+	struct io_uring_recvmsg_out out = { .namelen = 0 };
+	size_t head = sizeof(out) + op->name_room + op->control_room;
+	struct torc_address from;
+	int flags;
+	ssize_t r;
+
+	if (len < head)
+		return -EFAULT;
+	r = recv_message(op, memory + head, len - head, &from, &flags);
+	if (r < 0)
+		return r;
+	out.namelen = from.len;
+	out.payloadlen = (uint32_t)r;
+	out.flags = (uint32_t)flags;
+	memcpy(memory, &out, sizeof(out));
+	memcpy(memory + sizeof(out), &from.any,
+	       from.len < op->name_room ? from.len : op->name_room);
+	op->multishot = op->multishot && r > 0; /* an empty one ends it */
+	return (ssize_t)(head + ((size_t)r < len - head ? (size_t)r : len - head));
+}
+
+static int recvmsg_selected(struct torc__sim_op *op)
+{
+	size_t len = 0;
+	uint16_t id;
+	char *memory;
+	ssize_t r;
+
+	memory = torc__sim_chaos(TORC_SIM_NOBUFS)
+			 ? NULL
+			 : torc__sim_buffer_take(op->ring, op->sqe.buf_group, &len, &id);
+	if (!memory)
+		return -ENOBUFS;
+	r = recv_laid_out(op, memory, len);
+	if (r >= 0)
+		op->flags = IORING_CQE_F_BUFFER | (unsigned)id << IORING_CQE_BUFFER_SHIFT;
+	else
+		torc__sim_buffer_untake(op->ring, op->sqe.buf_group, id);
+	return r == TORC__SIM_WAIT && never_waits(op) ? -EAGAIN : (int)r;
+}
+
+static int attempt_recvmsg(struct torc__sim_op *op)
+{
+	struct msghdr *m = op->message;
+	struct torc_address from;
+	int flags = 0;
+	ssize_t r;
+
+	if (!op->file->kind->is_socket)
+		return -ENOTSOCK;
+	break_perhaps(op->file);
+	if (op->multishot)
+		return recvmsg_selected(op);
+	if (op->sqe.flags & IOSQE_BUFFER_SELECT)
+		refuse(&op->sqe, " into a provided buffer, once");
+	r = recv_message(op, op->claim.memory + op->done, op->claim.len - op->done, &from, &flags);
+	if (r >= 0) {
+		socklen_t room = (socklen_t)op->name_room;
+
+		torc__sim_address_write(&from, m->msg_name, &room);
+		m->msg_namelen = m->msg_name ? from.len : 0;
+		m->msg_controllen = 0;
+		m->msg_flags = flags;
+	}
+	return torc__sim_is_datagram(op->file) ? unless_waiting(op, r) : with_waitall(op, r);
+}
+
 static void prepare_accept(struct torc__sim_op *op)
 {
 	op->multishot = op->sqe.ioprio & IORING_ACCEPT_MULTISHOT;
@@ -456,12 +609,9 @@ static int attempt_connect(struct torc__sim_op *op)
 	return torc__sim_stream_connect(op->file, &address, op->tried);
 }
 
-/* The kernel copies the address when it takes the entry. */
 static void prepare_connect(struct torc__sim_op *op)
 {
-	op->address_len =
-		op->sqe.off < sizeof(op->address) ? (socklen_t)op->sqe.off : sizeof(op->address);
-	memcpy(&op->address, pointer(op->sqe.addr), op->address_len);
+	keep_address(op, pointer(op->sqe.addr), op->sqe.off);
 }
 
 static int attempt_shutdown(struct torc__sim_op *op)
@@ -676,9 +826,17 @@ static const struct torc__sim_op_kind kinds[] = {
 	[IORING_OP_LINKAT] = { .attempt = attempt_linkat, .errors = { -EIO, -ENOSPC, -EMLINK } },
 	[IORING_OP_SYMLINKAT] = { .attempt = attempt_symlinkat, .errors = { -EIO, -ENOSPC } },
 	[IORING_OP_SEND] = { .needs_file = true,
-			     .prepare = prepare_write,
+			     .prepare = prepare_send,
 			     .attempt = attempt_send,
 			     .errors = { -ENOMEM, -ENOBUFS, -EINTR } },
+	[IORING_OP_SENDMSG] = { .needs_file = true,
+				.prepare = prepare_sendmsg,
+				.attempt = attempt_send,
+				.errors = { -ENOMEM, -ENOBUFS, -EINTR } },
+	[IORING_OP_RECVMSG] = { .needs_file = true,
+				.prepare = prepare_recvmsg,
+				.attempt = attempt_recvmsg,
+				.errors = { -ENOMEM, -EINTR } },
 	[IORING_OP_RECV] = { .needs_file = true,
 			     .prepare = prepare_recv,
 			     .attempt = attempt_recv,

@@ -226,10 +226,12 @@ struct torc__sim_op {
 	size_t pieces_len; /* in all */
 	enum torc__sim_op_state state;
 	bool multishot;
-	bool tried;                      /* once at least */
-	bool doomed;                     /* a cancellation came that could not stop it */
-	size_t done;                     /* bytes, with MSG_WAITALL */
-	struct sockaddr_storage address; /* of connect */
+	bool tried;             /* once at least */
+	bool doomed;            /* a cancellation came that could not stop it */
+	size_t done;            /* bytes, with MSG_WAITALL */
+	struct msghdr *message; /* of sendmsg and recvmsg; sqe.addr and len are its one piece */
+	size_t name_room, control_room;  /* of recvmsg */
+	struct sockaddr_storage address; /* of connect and of sends */
 	socklen_t address_len;
 	int res; /* when DONE */
 	unsigned flags;

@@ -507,6 +507,10 @@ static int open_errors(void *arg)
 			fprintf(stderr, "case %zu: %d\n", i, r);
 		check_eq(r, wrong[i].error);
 	}
+	check_eq(torc_dgram_open(&d, "unixgram:/tmp/torc-test-half-open",
+				 &(struct torc_dgram_options){ .peer = "unixgram:/nonexistent/x" }),
+		 -ENOENT);
+	check_eq(access("/tmp/torc-test-half-open", F_OK), -1);
 	return 0;
 }
 

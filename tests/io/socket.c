@@ -427,3 +427,251 @@ Test(socket, close_takes_effect_in_a_cancelled_scope)
 {
 	run(close_cancelled, NULL);
 }
+
+/* --- datagram calls and messages --- */
+
+static int datagram_calls(void *arg)
+{
+	struct torc_address a[2], from;
+	struct torc_scope t;
+	char buf[16] = "abc", control[CMSG_SPACE(sizeof(int))];
+	struct iovec iov = { buf, sizeof(buf) };
+	struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1 };
+	int fd[2];
+
+	(void)arg;
+	for (int i = 0; i < 2; i++) {
+		fd[i] = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+		check_eq(torc_address_parse("127.0.0.1:0", 0, &a[i]), 0);
+		check_eq(bind(fd[i], &a[i].any, a[i].len), 0);
+		check_eq(torc_local_address(fd[i], &a[i]), 0);
+	}
+	check_eq(torc_sendto(fd[0], "hello", 5, 0, NULL), -EDESTADDRREQ);
+	check_eq(torc_sendto(fd[0], "hello", 5, 0, &a[1]), 5);
+	check_eq(torc_sendto(fd[0], "", 0, 0, &a[1]), 0);
+	check_eq(torc_recvfrom(fd[1], buf, 3, MSG_TRUNC, &from), 5);
+	check(torc_address_equal(&from, &a[0]));
+	check_eq(torc_recvfrom(fd[1], buf, 3, 0, NULL), 0);
+	m.msg_name = &a[1].any;
+	m.msg_namelen = a[1].len;
+	iov.iov_len = 5;
+	check_eq(torc_sendmsg(fd[0], &m, 0), 5);
+	iov.iov_len = sizeof(buf);
+	m.msg_name = &from.any;
+	m.msg_namelen = sizeof(from.un);
+	m.msg_control = control;
+	m.msg_controllen = sizeof(control);
+	check_eq(torc_recvmsg(fd[1], &m, 0), 5);
+	check_eq(m.msg_namelen, sizeof(struct sockaddr_in));
+	check_eq(m.msg_controllen, 0);
+	torc_scope_enter(&t, TORC_MS(10));
+	memcpy(buf, "abc", 3);
+	check_eq(torc_recvfrom(fd[1], buf, 3, 0, &from), -ETIMEDOUT);
+	check_eq(torc_recvmsg(fd[1], &m, 0), -ETIMEDOUT);
+	check_eq(torc_sendto(fd[0], "x", 1, 0, &a[1]), -ETIMEDOUT);
+	check_eq(torc_sendmsg(fd[0], &m, 0), -ETIMEDOUT);
+	torc_scope_leave(&t);
+	check(!memcmp(buf, "abc", 3));
+	/* Nobody is bound there any more: told by the next call. */
+	close(fd[1]);
+	check_eq(torc_connect(fd[0], &a[1].any, a[1].len), 0);
+	check_eq(torc_sendto(fd[0], "x", 1, 0, NULL), 1);
+	check_eq(torc_recvfrom(fd[0], buf, 3, 0, NULL), -ECONNREFUSED);
+	check_eq(torc_sendto(fd[0], "x", 1, 0, NULL), 1);
+	check_eq(torc_socket_error(fd[0]), -ECONNREFUSED);
+	check_eq(torc_socket_error(fd[0]), 0);
+	check_eq(torc_recvmsg(-1, &m, 0), -EBADF);
+	check_eq(torc_sendmsg(-1, &m, 0), -EBADF);
+	close(fd[0]);
+	return 0;
+}
+
+Test(socket, datagrams_and_messages)
+{
+	run_all_features(NULL, datagram_calls, NULL);
+}
+
+/* --- options --- */
+
+static int option(int fd, int level, int name)
+{
+	int value = -1;
+	socklen_t len = sizeof(value);
+
+	check_eq(getsockopt(fd, level, name, &value, &len), 0);
+	return value;
+}
+
+static void check_keepalive(int fd, int idle, int interval, int count)
+{
+	check_eq(option(fd, SOL_SOCKET, SO_KEEPALIVE), 1);
+	check_eq(option(fd, IPPROTO_TCP, TCP_KEEPIDLE), idle);
+	check_eq(option(fd, IPPROTO_TCP, TCP_KEEPINTVL), interval);
+	check_eq(option(fd, IPPROTO_TCP, TCP_KEEPCNT), count);
+}
+
+static int set_options(void *arg)
+{
+	struct torc_keepalive k = { 11, 12, 13 };
+	struct linger l;
+	socklen_t len = sizeof(l);
+	int fd[2], pair[2];
+
+	(void)arg;
+	tcp_pair(fd);
+	unix_pair(pair);
+	check_eq(torc_set_nodelay(fd[0], false), 0);
+	check_eq(option(fd[0], IPPROTO_TCP, TCP_NODELAY), 0);
+	check_eq(torc_set_nodelay(fd[0], true), 0);
+	check_eq(option(fd[0], IPPROTO_TCP, TCP_NODELAY), 1);
+	check_eq(torc_set_cork(fd[0], true), 0);
+	check_eq(option(fd[0], IPPROTO_TCP, TCP_CORK), 1);
+	check_eq(torc_set_keepalive(fd[0], &k), 0);
+	check_keepalive(fd[0], 11, 12, 13);
+	check_eq(torc_set_keepalive(fd[0], NULL), 0);
+	check_eq(option(fd[0], SOL_SOCKET, SO_KEEPALIVE), 0);
+	k.idle_s = 40000;
+	check_eq(torc_set_keepalive(fd[0], &k), -EINVAL);
+	check_eq(option(fd[0], SOL_SOCKET, SO_KEEPALIVE), 0);
+	check_eq(torc_set_user_timeout(fd[0], 1234), 0);
+	check_eq(option(fd[0], IPPROTO_TCP, TCP_USER_TIMEOUT), 1234);
+	check_eq(torc_set_user_timeout(fd[0], UINT32_MAX), -EINVAL);
+	check_eq(torc_set_linger(fd[0], 0), 0);
+	check_eq(getsockopt(fd[0], SOL_SOCKET, SO_LINGER, &l, &len), 0);
+	check(l.l_onoff && !l.l_linger);
+	check_eq(torc_set_linger(fd[0], -1), 0);
+	check_eq(getsockopt(fd[0], SOL_SOCKET, SO_LINGER, &l, &len), 0);
+	check(!l.l_onoff);
+	check_eq(torc_set_linger(fd[0], -2), -EINVAL);
+	check_eq(torc_set_buffers(fd[0], 20000, 30000), 0);
+	check_eq(option(fd[0], SOL_SOCKET, SO_RCVBUF), 40000);
+	check_eq(option(fd[0], SOL_SOCKET, SO_SNDBUF), 60000);
+	check_eq(torc_set_buffers(fd[0], -1, 0), -EINVAL);
+	check_eq(torc_set_nodelay(-1, true), -EBADF);
+	check_eq(torc_set_cork(pair[0], true), -EOPNOTSUPP);
+	check_eq(torc_socket_error(-1), -EBADF);
+	check_eq(torc_set_linger(fd[0], 0), 0);
+	close(fd[0]);
+	check(ends(fd[1]));
+	close(fd[1]);
+	close(pair[0]);
+	close(pair[1]);
+	return 0;
+}
+
+Test(socket, options_are_set)
+{
+	run(set_options, NULL);
+}
+
+static int options_of_connections(void *arg)
+{
+	struct torc_listen_options lo = {
+		.keepalive = { 21, 22, 23 },
+		.user_timeout_ms = 2345,
+		.recv_bytes = 50000,
+		.send_bytes = 60000,
+		.delay = true,
+		.defer_accept_s = 1,
+		.fast_open = 16,
+		.device = "lo",
+		.free_bind = true,
+	};
+	struct torc_dial_options o = {
+		.local = "127.0.0.3:0",
+		.keepalive = { 31, 32, 33 },
+		.user_timeout_ms = 3456,
+		.recv_bytes = 70000,
+		.send_bytes = 80000,
+		.delay = true,
+		.device = "lo",
+	};
+	struct torc_listener l;
+	struct torc_address a;
+	char text[TORC_ADDRESS_MAX], buf[4];
+	int fd, peer;
+
+	(void)arg;
+	check_eq(torc_listen(&l, "127.0.0.2:0", &lo), 0);
+	check_ge(option(l.fd, IPPROTO_TCP, TCP_DEFER_ACCEPT), 1);
+	check_eq(option(l.fd, IPPROTO_TCP, TCP_FASTOPEN), 16);
+	check_eq(option(l.fd, IPPROTO_IP, IP_FREEBIND), 1);
+	fd = torc_dial_with(l.address, &o);
+	check_ge(fd, 0);
+	check_eq(torc_send(fd, "x", 1, 0), 1); /* the listener defers until it has come */
+	peer = torc_accept(&l);
+	check_ge(peer, 0);
+	check_keepalive(peer, 21, 22, 23);
+	check_eq(option(peer, IPPROTO_TCP, TCP_USER_TIMEOUT), 2345);
+	check_eq(option(peer, IPPROTO_TCP, TCP_NODELAY), 0);
+	check_eq(option(peer, SOL_SOCKET, SO_RCVBUF), 100000);
+	check_eq(option(peer, SOL_SOCKET, SO_SNDBUF), 120000);
+	check_keepalive(fd, 31, 32, 33);
+	check_eq(option(fd, IPPROTO_TCP, TCP_USER_TIMEOUT), 3456);
+	check_eq(option(fd, IPPROTO_TCP, TCP_NODELAY), 0);
+	check_eq(option(fd, SOL_SOCKET, SO_RCVBUF), 140000);
+	check_eq(option(fd, SOL_SOCKET, SO_SNDBUF), 160000);
+	check_eq(torc_peer_address(peer, &a), 0);
+	check(!strncmp(torc_address_format(&a, text, sizeof(text)), "tcp://127.0.0.3:", 16));
+	torc_close(fd);
+	torc_close(peer);
+	/* With the first bytes, or without where the peer has not allowed it yet: it works either way. */
+	fd = torc_dial_with(l.address, &(struct torc_dial_options){ .fast_open = true });
+	check_ge(fd, 0);
+	check_eq(option(fd, IPPROTO_TCP, TCP_FASTOPEN_CONNECT), 1);
+	check_eq(option(fd, IPPROTO_TCP, TCP_NODELAY), 1);
+	check_eq(torc_send(fd, "x", 1, 0), 1);
+	peer = torc_accept(&l);
+	check_ge(peer, 0);
+	check_eq(torc_recv(peer, buf, sizeof(buf), 0), 1);
+	torc_close(fd);
+	torc_close(peer);
+	torc_listener_close(&l);
+	check_eq(torc_listen(&l, "[::]:0", &(struct torc_listen_options){ .v6_only = true }), 0);
+	check_eq(option(l.fd, IPPROTO_IPV6, IPV6_V6ONLY), 1);
+	torc_listener_close(&l);
+	return 0;
+}
+
+Test(socket, connections_have_the_options_that_were_asked_for)
+{
+	run(options_of_connections, NULL);
+}
+
+static int refused_options(void *arg)
+{
+	static const struct {
+		struct torc_dial_options o;
+		int error;
+	} wrong[] = {
+		{ { .local = "nonsense" }, -EINVAL },
+		{ { .local = "[::1]:0" }, -EINVAL },
+		{ { .local = "192.0.2.1:0" }, -EADDRNOTAVAIL },
+		{ { .device = "nosuchthing0" }, -ENODEV },
+		{ { .device = "" }, -EINVAL },
+		{ { .keepalive = { 1, 1, 200 } }, -EINVAL },
+		{ { .send_bytes = -1 }, -EINVAL },
+	};
+	struct torc_listener l;
+
+	(void)arg;
+	for (size_t i = 0; i < COUNT(wrong); i++)
+		check_eq(torc_dial_with("127.0.0.1:9", &wrong[i].o), wrong[i].error);
+	check_eq(torc_dial("udp://127.0.0.1:9"), -EINVAL);
+	check_eq(torc_dial("unixgram:/x"), -EINVAL);
+	check_eq(torc_listen(&l, "udp://127.0.0.1:0", NULL), -EINVAL);
+	check_eq(torc_listen(&l, "127.0.0.1:0",
+			     &(struct torc_listen_options){ .device = "nosuchthing0" }),
+		 -ENODEV);
+	check_eq(torc_listen(&l, "127.0.0.1:0",
+			     &(struct torc_listen_options){ .keepalive = { 99999 } }),
+		 -EINVAL);
+	check_eq(torc_listen(&l, "unix:@torc-mode", &(struct torc_listen_options){ .mode = 01000 }),
+		 -EINVAL);
+	return 0;
+}
+
+Test(socket, refused_options_leave_no_descriptor)
+{
+	run(refused_options, NULL);
+}

@@ -74,6 +74,8 @@ static const struct script scripts[] = {
 	{ "eventfd, nonblock", eventfd_nonblock_script, false },
 	{ "datagram pair", datagram_pair_script, false },
 	{ "udp", udp_script, false },
+	{ "messages", messages_script, false },
+	{ "stream messages", stream_messages_script, false },
 	{ "file", file_script, false },
 	{ "allocate", allocate_script, false },
 	{ "directory", directory_script, false },

@@ -114,6 +114,8 @@ struct act {
 	socklen_t address_len;
 	struct open_how how;
 	struct statx stat;
+	struct msghdr message;
+	struct iovec iov;
 };
 
 struct name {
@@ -506,6 +508,82 @@ static struct act *do_recv_selected(int fd, unsigned len, int flags, bool multis
 	sqe->buf_group = TORC__BUFFER_GROUP;
 	step_act(a, "recv%s %s into a buffer, %u bytes, flags %#x", multishot ? ", many," : "",
 		 name_of(fd), len, (unsigned)flags);
+	return a;
+}
+
+/* to: NULL, where it is connected. */
+static struct act *do_sendto(int fd, unsigned len, const struct address *to)
+{
+	struct act *a = new_act(len);
+	struct io_uring_sqe *sqe = begin_act(a);
+
+	fill_bytes(a->memory, len);
+	io_uring_prep_send(sqe, fd, a->memory, len, MSG_NOSIGNAL);
+	if (to) {
+		memcpy(&a->address, &to->storage, sizeof(a->address));
+		io_uring_prep_send_set_addr(sqe, (struct sockaddr *)&a->address, (uint16_t)to->len);
+	}
+	step_act(a, "send %s, %u bytes, to %s", name_of(fd), len,
+		 to ? address_text(to) : "its peer");
+	return a;
+}
+
+static void set_message(struct act *a, size_t len, socklen_t name_len)
+{
+	a->iov = (struct iovec){ a->memory, len };
+	a->message = (struct msghdr){ .msg_iov = &a->iov, .msg_iovlen = 1 };
+	if (!name_len)
+		return;
+	a->message.msg_name = &a->address;
+	a->message.msg_namelen = name_len;
+}
+
+static struct act *do_sendmsg(int fd, unsigned len, const struct address *to)
+{
+	struct act *a = new_act(len);
+
+	fill_bytes(a->memory, len);
+	if (to)
+		memcpy(&a->address, &to->storage, sizeof(a->address));
+	set_message(a, len, to ? to->len : 0);
+	io_uring_prep_sendmsg(begin_act(a), fd, &a->message, MSG_NOSIGNAL);
+	step_act(a, "sendmsg %s, %u bytes, to %s", name_of(fd), len,
+		 to ? address_text(to) : "its peer");
+	return a;
+}
+
+/* One that does not wait: what came with it is told at once. */
+static struct act *do_recvmsg(int fd, unsigned len, int flags)
+{
+	struct act *a = new_act(len);
+	struct address from;
+
+	a->fills = !(flags & MSG_TRUNC);
+	set_message(a, len, sizeof(a->address));
+	io_uring_prep_recvmsg(begin_act(a), fd, &a->message, (unsigned)flags);
+	step_act(a, "recvmsg %s, %u bytes, flags %#x", name_of(fd), len, (unsigned)flags);
+	memcpy(&from.storage, &a->address, sizeof(from.storage));
+	from.len = a->message.msg_namelen;
+	if (a->res >= 0)
+		say("  from %s, control data %zu, flags %#x",
+		    from.len ? address_text(&from) : "nobody", a->message.msg_controllen,
+		    (unsigned)a->message.msg_flags & MSG_TRUNC);
+	return a;
+}
+
+/* Again and again, into the provided buffers of 4096 bytes. */
+static struct act *do_recvmsg_many(int fd)
+{
+	struct act *a = new_act(0);
+	struct io_uring_sqe *sqe;
+
+	check(torc__buffers(torc__loop()));
+	sqe = begin_act(a);
+	a->message = (struct msghdr){ .msg_namelen = 32, .msg_controllen = 24 };
+	io_uring_prep_recvmsg_multishot(sqe, fd, &a->message, 0);
+	sqe->flags |= IOSQE_BUFFER_SELECT;
+	sqe->buf_group = TORC__BUFFER_GROUP;
+	step_act(a, "recvmsg, many, %s", name_of(fd));
 	return a;
 }
 

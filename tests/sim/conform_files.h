@@ -221,6 +221,51 @@ static void udp_script(void)
 	do_shutdown(a, SHUT_RDWR);
 }
 
+static void messages_script(void)
+{
+	struct address at = inet_address("127.0.0.1", 0);
+	int a = call_socket("a", AF_INET, SOCK_DGRAM), b = call_socket("b", AF_INET, SOCK_DGRAM);
+
+	do_sendto(a, 5, NULL);
+	do_sendmsg(a, 5, NULL);
+	call_bind(a, &at);
+	at = call_name(a, true);
+	do_sendto(b, 5, &at);
+	do_sendmsg(b, 0, &at);
+	do_sendmsg(b, 40, &at);
+	do_sendto(b, 50, &at);
+	do_sendto(b, 70000, &at);
+	call_name(b, true);
+	do_recvmsg(a, 100, 0);
+	do_recvmsg(a, 100, 0);
+	do_recvmsg(a, 10, 0);
+	do_recvmsg(a, 10, MSG_TRUNC);
+	do_recvmsg(a, 10, MSG_DONTWAIT);
+	do_connect(b, &at);
+	do_recvmsg_many(a);
+	do_sendmsg(b, 7, NULL);
+	do_sendto(b, 8, &at);
+	do_sendto(b, 4090, &at); /* longer than what is left of a buffer */
+	do_sendto(b, 0, NULL);   /* ends it */
+	do_sendto(b, 9, NULL);
+	do_recvmsg(a, 100, MSG_DONTWAIT);
+}
+
+static void stream_messages_script(void)
+{
+	int s[2];
+
+	if (!call_pair("a", "b", AF_UNIX, SOCK_STREAM, s))
+		return;
+	do_sendmsg(s[0], 10, NULL);
+	do_recvmsg(s[1], 4, 0);
+	do_recvmsg(s[1], 10, 0);
+	do_recvmsg(s[1], 10, MSG_DONTWAIT);
+	do_close(s[0]);
+	do_recvmsg(s[1], 10, 0);
+	do_sendmsg(s[1], 10, NULL);
+}
+
 /* --- files --- */
 
 /* Paths from the root are meant from the directory. */

@@ -9,6 +9,7 @@
 #include "tests/sim/files.h"
 #include "tests/sim/listen.h"
 #include "tests/sim/pair.h"
+#include "tests/sim/udp.h"
 #include "tests/sim/web.h"
 
 int main(int argc, char **argv)
@@ -19,6 +20,7 @@ int main(int argc, char **argv)
 		{ .name = "http", .fn = web_scenario },
 		{ .name = "listen", .fn = listen_scenario },
 		{ .name = "pair", .fn = pair_scenario },
+		{ .name = "udp", .fn = udp_scenario },
 		{ .name = NULL },
 	};
 
