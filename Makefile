@@ -114,7 +114,7 @@ OPTIONS_OBJ := $(call objects,$(filter-out io/programs/torc-%,$(wildcard io/prog
 HTTPD_OBJ := $(call objects,$(filter-out http/programs/torc-%,$(wildcard http/programs/*.c)))
 BENCH_OBJ := $(call objects,$(wildcard bench/micro_*.c bench/http_parse.c))
 EXAMPLES := $(patsubst examples/%.c,$(B)/examples/%,$(wildcard examples/*.c))
-RAW_BENCH := $(patsubst bench/%.c,%,$(wildcard bench/raw_echo.c bench/raw_http.c bench/echo_load.c))
+RAW_BENCH := $(patsubst bench/%.c,%,$(wildcard bench/raw_echo.c bench/raw_http.c bench/echo_load.c bench/file_load.c))
 
 PROGRAMS := $(patsubst %.c,$(B)/bin/%,$(notdir $(wildcard \
 	    io/programs/torc-*.c http/programs/torc-*.c bench/torc-bench.c)))
@@ -364,6 +364,9 @@ $(B)/bin/bench-raw-http: $(B)/obj/bench/raw_http.o
 	$(link)
 
 $(B)/bin/bench-echo-load: $(B)/obj/bench/echo_load.o
+	$(link)
+
+$(B)/bin/bench-file-load: $(B)/obj/bench/file_load.o $(STATIC_LIB)
 	$(link)
 
 define test_program
