@@ -72,11 +72,11 @@ static int read_all(struct contents *c, int fd)
 
 	if (!r)
 		r = grow(c, capacity);
-	while (!r || r > 0) {
+	if (r < 0)
+		return r;
+	do
 		r = read_more(c, fd);
-		if (!r)
-			break;
-	}
+	while (r > 0);
 	return r;
 }
 

@@ -231,7 +231,7 @@ static int write_without_descriptors(void *arg)
 		few = (struct rlimit){ (rlim_t)last + more, old.rlim_max };
 		check_eq(setrlimit(RLIMIT_NOFILE, &few), 0);
 		r = torc_write_file(AT_FDCWD, "file", "new", 3, 0600);
-		check(r == 0 || (r == -EMFILE && more < 3));
+		check(r == 0 || (r == -EMFILE && more < 16)); /* others may be open above */
 		check(r == 0 || !exists("new"));
 	}
 	check_eq(setrlimit(RLIMIT_NOFILE, &old), 0);

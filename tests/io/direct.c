@@ -202,6 +202,8 @@ Test(direct, where_memory_may_not_be_locked_the_arena_is_ordinary)
 		cr_skip_test("root may lock any memory, and cannot become somebody else");
 	check_eq(setrlimit(RLIMIT_MEMLOCK, &few), 0);
 	run(without_locked_memory, NULL);
+	if (!getuid())
+		check_eq(seteuid(0), 0);
 }
 
 /* --- misuse --- */

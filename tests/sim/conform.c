@@ -89,6 +89,7 @@ static const struct script scripts[] = {
 	{ "symlink", symlink_script, false },
 	{ "list", list_script, false },
 	{ "chmod", chmod_script, false },
+	{ "fixed", fixed_script, false },
 };
 
 static const struct script random_scripts[] = {

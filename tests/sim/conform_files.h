@@ -7,6 +7,8 @@
 #include <dirent.h>
 #include <sys/eventfd.h>
 
+#include <torc/io/direct.h>
+
 #include "core/internal/fiber.h"
 #include "core/internal/system.h"
 #include "tests/sim/conform.h"
@@ -1026,6 +1028,46 @@ static void chmod_script(void)
 	call_chmod(fd, 0100000 | 0644);
 	say("chmod: %s", result(torc_sys_fchmod(do_open_at(base, "a", O_PATH, 0), 0600)));
 	say("chmod: %s", result(torc_sys_fchmod(-1, 0600)));
+}
+
+/* --- registered memory --- */
+
+static void call_fixed(struct torc_arena *a, int fd, char *memory, unsigned len, int64_t offset,
+		       bool writes)
+{
+	int r = writes ? torc_pwrite_fixed(a, fd, memory, len, offset)
+		       : torc_pread_fixed(a, fd, memory, len, offset);
+
+	say("%s %s, %u bytes at %lld: %s, sum %08x", writes ? "write" : "read", name_of(fd), len,
+	    (long long)offset, result(r), r > 0 ? sum_of_bytes(memory, (size_t)r) : 0);
+}
+
+static void fixed_script(void)
+{
+	int fd = do_open("/file", O_RDWR | O_CREAT), other, p[2];
+	struct torc_arena a;
+	void *memory;
+
+	check_eq(torc_arena_open(&a, 1, 8192, 0), 0);
+	check_eq(torc_arena_take(&a, &memory), 0);
+	fill_bytes(memory, 8192);
+	call_fixed(&a, fd, memory, 5000, 0, true);
+	call_fixed(&a, fd, (char *)memory + 100, 5000, 4000, true);
+	call_fixed(&a, fd, memory, 8192, 10, false);
+	call_fixed(&a, fd, memory, 8192, 100000, false);
+	call_fixed(&a, fd, memory, 0, 0, false);
+	call_fixed(&a, fd, (char *)memory + 8192, 0, 0, false);
+	do_stat(fd, "", AT_EMPTY_PATH);
+	other = do_open("/file", O_RDONLY);
+	call_fixed(&a, other, memory, 10, 0, true);
+	call_fixed(&a, base_directory(), memory, 10, 0, false);
+	call_fixed(&a, -1, memory, 10, 0, false);
+	if (call_pipe(p, 0)) {
+		call_fixed(&a, p[1], memory, 10, 0, true);
+		call_fixed(&a, p[0], memory, 100, 0, false);
+	}
+	torc_arena_give(&a, memory);
+	torc_arena_close(&a);
 }
 
 #endif
