@@ -864,6 +864,10 @@ static int ignored(void *arg)
 			  (struct torc_child_options){ .group = TORC_CHILD_NEW_GROUP }),
 		 0);
 	torc_child_close(&c);
+	check_eq(start_sh(&c, "exit 3", (struct torc_child_options){ .argv = NULL }), 0);
+	check_ge(torc_poll(c.pidfd, POLLIN), POLLIN);
+	check_eq(torc_child_stop(&c, TORC_NEVER, NULL), -ECHILD);
+	torc_child_close(&c);
 	/* That it could not be started is known all the same. */
 	check_eq(torc_child_start(&c,
 				  &(struct torc_child_options){
