@@ -15,10 +15,10 @@
 #include <torc/io/child.h>
 
 #if defined(__SANITIZE_THREAD__)
-#define CHILDREN 300
+#define CHILDREN 100
 
 /* The last thread of the process's offload executor that has ended is never joined, for that executor stays. */
-const char *__tsan_default_options(void);
+__attribute__((visibility("default"))) const char *__tsan_default_options(void);
 const char *__tsan_default_options(void)
 {
 	return "report_thread_leaks=0";
