@@ -6,6 +6,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <torc/core/fiber.h>
 #include <torc/core/scope.h>
 #include <torc/core/sys.h>
 #include <torc/io/poll.h>
@@ -55,7 +56,7 @@ static int reap(struct torc_child *c)
 		c->ended = c->lost = true;
 	else if (info.si_pid)
 		note_status(c, &info);
-	return r;
+	return c->ended ? 0 : -EAGAIN;
 }
 
 static int tell(const struct torc_child *c, struct torc_child_status *ret_status)
@@ -67,6 +68,19 @@ static int tell(const struct torc_child *c, struct torc_child_status *ret_status
 	return 0;
 }
 
+/* A debugger that traces it is told first: until that lets go of it, it has ended and cannot be waited for. */
+static int await_status(struct torc_child *c)
+{
+	int r = 0;
+
+	while (r >= 0 && !c->ended) {
+		r = torc_poll(c->pidfd, POLLIN);
+		if (r >= 0 && !c->ended && reap(c) == -EAGAIN)
+			r = torc_sleep(TORC_MS(1));
+	}
+	return c->ended ? 0 : r; /* it may have been waited for by another fiber */
+}
+
 int torc_child_wait(struct torc_child *c, struct torc_child_status *ret_status)
 {
 	int r = torc__scope_check(torc__self());
@@ -75,14 +89,10 @@ int torc_child_wait(struct torc_child *c, struct torc_child_status *ret_status)
 		return r;
 	if (c->pidfd < 0)
 		return -ESRCH;
-	while (!c->ended) {
-		r = torc_poll(c->pidfd, POLLIN);
-		if (r < 0 && !c->ended)
-			return r;
-		if (!c->ended)
-			(void)reap(c);
-	}
-	return tell(c, ret_status);
+	c->waiting++;
+	r = await_status(c);
+	c->waiting--;
+	return r < 0 ? r : tell(c, ret_status);
 }
 
 /* --- signals --- */
@@ -136,10 +146,12 @@ static int stop(struct torc_child *c, uint64_t grace_ns)
 		(void)send_all(c, SIGCONT);
 		r = await_end(c, grace_ns);
 	}
-	if (r != -ETIMEDOUT)
-		return r;
-	r = send_all(c, SIGKILL);
-	return r < 0 ? r : await_end(c, TORC_NEVER);
+	if (r == -ETIMEDOUT)
+		r = send_all(c, SIGKILL);
+	else if (!r)
+		return 0;
+	/* One that has gone without a trace: that is found out by waiting. */
+	return r < 0 && r != -ESRCH ? r : await_end(c, TORC_NEVER);
 }
 
 int torc_child_stop(struct torc_child *c, uint64_t grace_ns, struct torc_child_status *ret_status)
@@ -173,6 +185,7 @@ void torc_child_close(struct torc_child *c)
 {
 	struct torc_scope shield;
 
+	torc__check(!c->waiting, "a child is closed while a fiber waits for it");
 	close_fd(&c->in);
 	close_fd(&c->out);
 	close_fd(&c->err);

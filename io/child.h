@@ -115,6 +115,7 @@ struct torc_child {
 	const char *failed; /* torc_child_start failed: the step that did, a literal */
 	/* private */
 	bool leads_group, ended, lost, kills_group;
+	uint32_t waiting; /* fibers */
 	struct torc_child_status status;
 };
 

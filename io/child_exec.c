@@ -11,9 +11,12 @@
 #include <sched.h>
 #include <signal.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+#include "core/internal/sanitize.h"
 
 /* What it does is seen by no sanitizer: they would take it for this process. */
 #define BARE __attribute__((no_sanitize("address", "thread", "undefined")))
@@ -30,8 +33,7 @@ struct kernel_action {
 
 BARE static _Noreturn void fail(struct torc__child_plan *plan, const char *what)
 {
-	plan->error = errno;
-	plan->failed = what;
+	*plan->report = (struct torc__child_report){ errno, what };
 	for (;;)
 		syscall(SYS_exit_group, 127);
 }
@@ -148,7 +150,7 @@ BARE static void execute(struct torc__child_plan *plan)
 	fail(plan, "exec");
 }
 
-BARE int torc__child_main(void *arg)
+BARE static int child_main(void *arg)
 {
 	struct torc__child_plan *plan = arg;
 	const uint64_t none = 0;
@@ -182,27 +184,83 @@ static void bury(int pidfd)
  * It ends without a signal until it is another program, which the kernel makes send SIGCHLD: so a start that fails is nobody
  * else's business, and nobody who waits for any child takes it away.
  */
-int torc__child_launch(struct torc__child_plan *plan, pid_t *ret_pid, int *ret_pidfd)
+#if !defined(TORC__TSAN)
+static pid_t give_birth(struct torc__child_plan *plan, int *ret_pidfd)
 {
 	_Alignas(16) char stack[STACK_BYTES];
+	int flags = CLONE_VM | CLONE_VFORK | CLONE_PIDFD;
+	pid_t pid = clone(child_main, stack + sizeof(stack), flags, plan, ret_pidfd, NULL, NULL);
+
+	return pid < 0 ? -errno : pid;
+}
+
+static struct torc__child_report *make_report(struct torc__child_report *ours)
+{
+	return ours;
+}
+
+static void drop_report(struct torc__child_report *report)
+{
+	(void)report;
+}
+#else
+/* Its clone(2) takes a child with the same memory for a fork, and notes that in this memory. So it gets a copy, but for its report. */
+static pid_t give_birth(struct torc__child_plan *plan, int *ret_pidfd)
+{
+	long pid = syscall(SYS_clone, CLONE_VFORK | CLONE_PIDFD, NULL, ret_pidfd, NULL, NULL);
+
+	if (!pid)
+		child_main(plan);
+	return pid < 0 ? -errno : (pid_t)pid;
+}
+
+static struct torc__child_report *make_report(struct torc__child_report *ours)
+{
+	void *shared = mmap(NULL, sizeof(*ours), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
+			    -1, 0);
+
+	return shared == MAP_FAILED ? NULL : shared;
+}
+
+static void drop_report(struct torc__child_report *report)
+{
+	munmap(report, sizeof(*report));
+}
+#endif
+
+/* No handler of this process is to run in the child. */
+static pid_t give_birth_undisturbed(struct torc__child_plan *plan, int *ret_pidfd)
+{
 	sigset_t all, before;
-	int pidfd = -1, error;
 	pid_t pid;
 
-	/* No handler of this process is to run in the child. */
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &before);
-	pid = clone(torc__child_main, stack + sizeof(stack), CLONE_VM | CLONE_VFORK | CLONE_PIDFD,
-		    plan, &pidfd, NULL, NULL);
-	error = pid < 0 ? errno : 0;
+	pid = give_birth(plan, ret_pidfd);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	if (pid < 0) {
-		plan->failed = "clone";
-		return -error;
-	}
-	if (plan->error) {
+	return pid;
+}
+
+int torc__child_launch(struct torc__child_plan *plan, pid_t *ret_pid, int *ret_pidfd)
+{
+	struct torc__child_report ours = { .error = 0 };
+	int pidfd = -1;
+	pid_t pid;
+
+	plan->failed = "clone";
+	plan->report = make_report(&ours);
+	if (!plan->report)
+		return -ENOMEM;
+	pid = give_birth_undisturbed(plan, &pidfd);
+	if (plan->report != &ours)
+		ours = *plan->report;
+	drop_report(plan->report);
+	if (pid < 0)
+		return pid;
+	if (ours.error) {
+		plan->failed = ours.failed;
 		bury(pidfd);
-		return -plan->error;
+		return -ours.error;
 	}
 	*ret_pid = pid;
 	*ret_pidfd = pidfd;

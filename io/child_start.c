@@ -343,7 +343,7 @@ int torc_child_start(struct torc_child *c, const struct torc_child_options *o)
 	int r = torc__scope_check(torc__self());
 
 	begin(c);
-	c->failed = "scope";
+	c->failed = "start";
 	if (r < 0)
 		return r;
 	if (!torc__on_linux())

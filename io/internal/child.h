@@ -20,6 +20,12 @@ struct torc__child_move {
 	int at;
 };
 
+/* By the child, when it fails. */
+struct torc__child_report {
+	int error;
+	const char *failed;
+};
+
 struct torc__child_plan {
 	const struct torc_child_options *options;
 	struct torc__child_move *moves;
@@ -29,17 +35,14 @@ struct torc__child_plan {
 	char *const *env;
 	int terminal; /* the number of a descriptor that is to be the session's terminal, or -1 */
 	bool session;
-	/* by the child, when it fails */
-	int error;
-	const char *failed;
+	struct torc__child_report *report;
+	const char *failed; /* by the parent */
 };
 
-/* clone(2) calls it with a plan. Does not return. */
-int torc__child_main(void *plan);
-
 /*
- * By the parent. Returns 0 or a negative errno; *ret_pid and *ret_pidfd are a child that has begun its program, or was about to
- * when it failed and is waited for already.
+ * Give birth, and wait until the child has begun its program, or has failed and is buried.
+ *
+ * Returns 0 or a negative errno, with plan->failed.
  */
 int torc__child_launch(struct torc__child_plan *plan, pid_t *ret_pid, int *ret_pidfd);
 

@@ -746,6 +746,18 @@ Test(child, is_started_or_not_when_its_start_is_cancelled)
 	run_children(cancelled_start, NULL);
 }
 
+static char state_of(const struct torc_child *c)
+{
+	char path[32], text[256];
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", c->pid);
+	f = fopen(path, "re");
+	check(f && fgets(text, sizeof(text), f));
+	fclose(f);
+	return strrchr(text, ')')[2];
+}
+
 static int stopped(void *arg)
 {
 	static const struct {
@@ -755,7 +767,8 @@ static int stopped(void *arg)
 		{ "echo ready; exec sleep 100", SIGTERM, -1 },
 		{ "trap 'exit 5' TERM; echo ready; while :; do sleep 0.01; done", 0, 5 },
 		{ "trap '' TERM; echo ready; while :; do sleep 1; done", SIGKILL, -1 },
-		{ "echo ready; kill -STOP $$; exec sleep 100", SIGTERM, -1 },
+		{ "trap 'exit 6' TERM; echo ready; kill -STOP $$; while :; do sleep 0.01; done", 0,
+		  6 },
 	};
 	struct torc_child_status status;
 	struct torc_scope t;
@@ -773,6 +786,8 @@ static int stopped(void *arg)
 								 : TORC_CHILD_SAME_GROUP }),
 				 0);
 			await_word(&c, "ready");
+			while (cases[i].code == 6 && state_of(&c) != 'T')
+				check_eq(torc_sleep(TORC_MS(1)), 0);
 			torc_scope_enter(&t, 0); /* in a cancelled scope, too */
 			check_eq(torc_child_stop(&c, deaf ? TORC_MS(20) : TORC_NEVER, &status), 0);
 			torc_scope_leave(&t);
@@ -863,6 +878,10 @@ static int ignored(void *arg)
 	check_eq(start_sh(&c, "exec sleep 100",
 			  (struct torc_child_options){ .group = TORC_CHILD_NEW_GROUP }),
 		 0);
+	torc_child_close(&c);
+	check_eq(start_sh(&c, "exit 3", (struct torc_child_options){ .argv = NULL }), 0);
+	check_ge(torc_poll(c.pidfd, POLLIN), POLLIN);
+	check_eq(torc_child_stop(&c, TORC_NEVER, NULL), -ECHILD);
 	torc_child_close(&c);
 	/* That it could not be started is known all the same. */
 	check_eq(torc_child_start(&c,
