@@ -9,7 +9,7 @@
  *
  * A bucket of tokens that may be overdrawn: who comes while something is in it goes at once, however much he takes, and the
  * next ones wait until that has been paid for. So a piece larger than the bucket passes too, and in the long run the
- * rate is kept exactly. Takers are served in the order in which they ask.
+ * rate is kept, to a nanosecond for each that takes. Takers are served in the order in which they ask.
  *
  * For streams there is torc_stream_limit_rates.
  */
@@ -24,7 +24,8 @@ TORC_BEGIN_DECLS
 struct torc_rate {
 	uint64_t per_second;
 	uint64_t burst_ns; /* what the bucket holds, as the time that it takes to fill */
-	uint64_t paid_ns;  /* when all that was taken is paid for; atomic */
+	uint64_t
+		paid_ns; /* when all that was taken is paid for; atomic. Counted as io/rate.c says */
 };
 
 /*

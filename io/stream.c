@@ -6,8 +6,8 @@
 #include <string.h>
 
 #include <torc/core/scope.h>
-#include <torc/io/rate.h>
 
+#include "io/internal/rate.h"
 #include "io/internal/stream.h"
 
 /* Received buffers a stream may hold before it stops receiving. */
@@ -17,8 +17,12 @@
 
 static void describe(const struct torc_stream *s, struct torc__message *m)
 {
+	if (s->fd < 0 && s->tx_fd < 0) {
+		torc__message_text(m, " in memory");
+		return;
+	}
 	torc__message_text(m, " of fd ");
-	torc__message_number(m, (unsigned)s->fd, 10);
+	torc__message_number(m, (unsigned)(s->fd < 0 ? s->tx_fd : s->fd), 10);
 }
 
 static void describe_rx(const struct torc__wait *wait, struct torc__message *m)
@@ -76,15 +80,27 @@ static void append_buffer(struct torc_stream *s, uint16_t id, uint32_t len)
 		torc__stream_defer(s);
 }
 
+/* A read that found the end, or failed, has used up a buffer too; a receive has not. */
+static void take_buffer(struct torc_stream *s, uint16_t id, int res)
+{
+	if (res > 0) {
+		append_buffer(s, id, (uint32_t)res);
+		return;
+	}
+	s->buffers->available--;
+	torc__buffer_give(s->buffers, id);
+}
+
 void torc__stream_on_rx(struct torc_op *op, int res, unsigned cqe_flags)
 {
 	struct torc_stream *s = of_rx(op);
+	bool shared = cqe_flags & IORING_CQE_F_BUFFER;
 
 	s->rx_bulk = res >= (int)TORC__BUFFER_BYTES;
-	if (res > 0 && cqe_flags & IORING_CQE_F_BUFFER)
-		append_buffer(s, (uint16_t)(cqe_flags >> IORING_CQE_BUFFER_SHIFT), (uint32_t)res);
-	else if (res > 0)
-		s->spill_len += (uint32_t)res;
+	if (shared)
+		take_buffer(s, (uint16_t)(cqe_flags >> IORING_CQE_BUFFER_SHIFT), res);
+	if (res > 0)
+		s->spill_len += shared ? 0 : (uint32_t)res;
 	else if (res == 0)
 		s->rx_eof = true;
 	else if (res == -ENOBUFS)
@@ -169,7 +185,7 @@ int torc__stream_receive_room(struct torc_stream *s, size_t bytes, struct iovec 
  * send: a receive then sees an end like any other, or, when it was our kernel that failed, waits for an answer to
  * what was never sent. EPIPE says no more than that the peer does not read.
  */
-static int tx_failure(const struct torc_stream *s)
+int torc__stream_tx_failure(const struct torc_stream *s)
 {
 	return s->tx_error == -EPIPE || s->fd != s->tx_fd ? 0 : s->tx_error;
 }
@@ -200,12 +216,15 @@ static void on_readable(struct torc_op *op, int res, unsigned cqe_flags)
 int torc__stream_await_readable(struct torc_stream *s)
 {
 	s->rx_ready = false;
-	if (!torc_op_pending(&s->rx))
+	if (!torc_op_pending(&s->rx)) {
+		s->rx_private = false;
 		io_uring_prep_poll_add(torc_op_start(&s->rx, on_readable), s->fd, POLLIN);
+	}
 	while (!s->rx_ready) {
-		int r = must_drain(s) ? -ECANCELED
-				      : wait_at_most(&s->rx_wait, &rx_kind, s->rx_wait_ns);
+		int r = must_drain(s) ? -ECANCELED : torc__stream_tx_failure(s);
 
+		if (!r)
+			r = wait_at_most(&s->rx_wait, &rx_kind, s->rx_wait_ns);
 		if (r < 0)
 			return r;
 	}
@@ -219,7 +238,7 @@ static int await_rx(struct torc_stream *s)
 
 	if (must_drain(s))
 		return -ECANCELED;
-	r = tx_failure(s);
+	r = torc__stream_tx_failure(s);
 	if (r < 0)
 		return r;
 	if (!torc_op_pending(&s->rx)) {
@@ -292,7 +311,7 @@ int torc_stream_peek(struct torc_stream *s, struct torc_slice *ret_view)
 		if (s->rx_error)
 			return s->rx_error;
 		if (s->rx_eof)
-			return tx_failure(s);
+			return torc__stream_tx_failure(s);
 	}
 	return r;
 }
@@ -335,8 +354,8 @@ void torc_stream_consume(struct torc_stream *s, size_t n)
 	torc__check(n <= s->rx_left, "more bytes were consumed than were shown");
 	if (s->rx_left != TORC_STREAM_UNLIMITED)
 		s->rx_left -= n;
-	if (torc__unlikely(s->rx_rate != NULL))
-		s->rx_resume_ns = torc_rate_reserve(s->rx_rate, n);
+	if (torc__unlikely(s->rx_rate != NULL) && n)
+		s->rx_resume_ns = torc__rate_charge(s->rx_rate, n);
 	consume(s, n);
 }
 
@@ -362,8 +381,8 @@ int torc_stream_fill(struct torc_stream *s, size_t least, struct torc_slice *ret
 		}
 		if (s->rx_error)
 			return s->rx_error;
-		if (s->rx_eof && tx_failure(s))
-			return tx_failure(s);
+		if (s->rx_eof && torc__stream_tx_failure(s))
+			return torc__stream_tx_failure(s);
 		if (s->rx_eof) {
 			*ret_view = front(s);
 			return 0;
@@ -389,6 +408,9 @@ void torc_stream_limit_rates(struct torc_stream *s, struct torc_rate *rx, struct
 {
 	s->rx_rate = rx;
 	s->tx_rate = tx;
+	/* A new stream waits until what the others have had is paid for: else many short ones would pass any rate. */
+	s->rx_resume_ns = rx ? torc_rate_reserve(rx, 0) : 0;
+	s->tx_resume_ns = tx ? torc_rate_reserve(tx, 0) : 0;
 }
 
 /* --- sending --- */
@@ -407,13 +429,20 @@ static void drop_pending(struct torc_stream *s)
 	s->pending_len = s->pending_capacity = 0;
 }
 
+/* A reader of the same stream may have to know: torc__stream_tx_failure. */
+void torc__stream_tx_failed(struct torc_stream *s, int error)
+{
+	/* Of what was stopped it is not known how much came through: the rest must not follow. */
+	s->tx_error = error == -ECANCELED || error == -ETIMEDOUT ? -EPIPE : error;
+	torc__slot_wake(&s->rx_wait);
+}
+
 void torc__stream_sent(struct torc_stream *s, int res)
 {
 	if (res < 0 && res != -EINTR && res != -EAGAIN) {
-		s->tx_error = res == -ECANCELED ? -EPIPE : res;
 		drop_sending(s);
 		drop_pending(s);
-		torc__slot_wake(&s->rx_wait); /* tx_failure */
+		torc__stream_tx_failed(s, res);
 	} else {
 		s->sending_offset += res > 0 ? (uint32_t)res : 0;
 		s->tx_full = s->sending_offset < s->sending_len;
@@ -521,8 +550,8 @@ void torc_stream_commit(struct torc_stream *s, size_t len)
 	torc__check(s->pending_len + len <= s->pending_capacity,
 		    "more was committed than reserved");
 	s->pending_len += (uint32_t)len;
-	if (torc__unlikely(s->tx_rate != NULL))
-		s->tx_resume_ns = torc_rate_reserve(s->tx_rate, len);
+	if (torc__unlikely(s->tx_rate != NULL) && len)
+		s->tx_resume_ns = torc__rate_charge(s->tx_rate, len);
 	if (s->pending_len)
 		torc__stream_defer(s);
 	else
@@ -550,7 +579,7 @@ static int write_direct(struct torc_stream *s, const void *data, size_t len)
 		return r;
 	r = s->kind->write(s, data, len);
 	if (r < 0)
-		s->tx_error = r == -ECANCELED || r == -ETIMEDOUT ? -EPIPE : r;
+		torc__stream_tx_failed(s, r);
 	return r;
 }
 
@@ -568,7 +597,7 @@ static int write_pieces(struct torc_stream *s, const char *data, size_t len)
 			done += part;
 	}
 	if ((r == -ECANCELED || r == -ETIMEDOUT) && done)
-		s->tx_error = -EPIPE; /* it is not known what has come through */
+		torc__stream_tx_failed(s, r);
 	return r;
 }
 
@@ -630,9 +659,17 @@ static void end_operations(struct torc_stream *s)
 		torc__slot_wait(&s->rx_wait, &close_rx_kind);
 }
 
+/* What became of what was written; nothing was to a stream that is only for reading. */
+static int fate_of_written(struct torc_stream *s)
+{
+	if (torc__stream_unsent(s))
+		return await_tx(s, 0);
+	return s->tx_none ? 0 : s->tx_error;
+}
+
 int torc_stream_close(struct torc_stream *s)
 {
-	int r = torc__stream_unsent(s) ? await_tx(s, 0) : s->tx_error;
+	int r = fate_of_written(s);
 
 	end_operations(s);
 	while (s->rx_count)

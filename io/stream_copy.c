@@ -73,6 +73,21 @@ static int copy_by_memory(struct copy *c)
 
 /* --- splicing --- */
 
+enum end_kind {
+	OTHER,
+	PIPE,
+	SOCKET,
+};
+
+static enum end_kind kind_of(int fd)
+{
+	struct stat st;
+
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return OTHER;
+	return S_ISSOCK(st.st_mode) ? SOCKET : S_ISFIFO(st.st_mode) ? PIPE : OTHER;
+}
+
 static int await_writable(struct copy *c)
 {
 	struct torc_scope scope;
@@ -108,6 +123,42 @@ static size_t at_once(const struct copy *c)
 	return c->left < TORC__PIPE_BYTES ? (size_t)c->left : TORC__PIPE_BYTES;
 }
 
+/* A connection that failed while we sent has told so to the send: torc__stream_tx_failure. */
+static int at_end(struct copy *c)
+{
+	c->from->rx_eof = true;
+	return torc__stream_tx_failure(c->from);
+}
+
+/*
+ * It cannot be spliced, or there is neither memory nor a descriptor for a pipe: that is no failure of a stream, and memory
+ * will do.
+ */
+static bool is_refusal(int r)
+{
+	return r == -EINVAL || r == -EOPNOTSUPP || r == -EMFILE || r == -ENFILE || r == -ENOMEM;
+}
+
+/* A socket tells its failure once: a later read would find an end like any other. */
+static int failed_to_read(struct copy *c, int r)
+{
+	if (!is_refusal(r))
+		c->from->rx_error = r;
+	return r;
+}
+
+static int failed_directly(struct copy *c, int r)
+{
+	/* A pipe to read from does not fail, and one to write to only with EPIPE. */
+	bool sending = r == -EPIPE || kind_of(c->from->fd) == PIPE;
+
+	if (!sending)
+		return failed_to_read(c, r);
+	if (!is_refusal(r))
+		torc__stream_tx_failed(c->to, r);
+	return r;
+}
+
 /* One of both is a pipe, so that none is needed in between. */
 static int splice_directly(struct copy *c)
 {
@@ -116,15 +167,13 @@ static int splice_directly(struct copy *c)
 	while (!r && c->left) {
 		ssize_t n = move(c->from->fd, c->to->tx_fd, at_once(c));
 
-		if (!n) {
-			c->from->rx_eof = true;
-			return 0;
-		}
+		if (!n)
+			return at_end(c);
 		if (n > 0) {
 			count(c, (size_t)n);
 			r = take_turns(c);
 		} else if (n != -EAGAIN) {
-			return (int)n;
+			return failed_directly(c, (int)n);
 		} else {
 			/* It does not say which of them was not ready; the one that is costs little. */
 			r = torc__stream_await_readable(c->from);
@@ -148,8 +197,7 @@ static int push_out(struct copy *c, struct torc__pipe pipe, size_t len)
 		}
 		r = n == -EAGAIN ? await_writable(c) : n ? (int)n : -EIO;
 		if (r < 0) {
-			/* What is in the pipe is lost: the rest must not follow. */
-			c->to->tx_error = r == -ECANCELED || r == -ETIMEDOUT ? -EPIPE : r;
+			torc__stream_tx_failed(c->to, r); /* what is in the pipe is lost */
 			return r;
 		}
 	}
@@ -172,10 +220,11 @@ static int splice_once(struct copy *c)
 		r = push_out(c, pipe, (size_t)n);
 	}
 	torc__pipe_give(loop, pipe, n <= 0 || !r);
-	c->from->rx_eof = !n;
-	if (n == -EAGAIN)
-		return 1;
-	return n < 0 ? (int)n : r;
+	if (n > 0)
+		return r;
+	if (!n)
+		return at_end(c);
+	return n == -EAGAIN ? 1 : failed_to_read(c, (int)n);
 }
 
 static int splice_through_pipe(struct copy *c)
@@ -193,21 +242,6 @@ static int splice_through_pipe(struct copy *c)
 }
 
 /* --- which of them --- */
-
-enum end_kind {
-	OTHER,
-	PIPE,
-	SOCKET,
-};
-
-static enum end_kind kind_of(int fd)
-{
-	struct stat st;
-
-	if (fd < 0 || fstat(fd, &st) < 0)
-		return OTHER;
-	return S_ISSOCK(st.st_mode) ? SOCKET : S_ISFIFO(st.st_mode) ? PIPE : OTHER;
-}
 
 static bool set_nonblocking(int fd)
 {
@@ -241,24 +275,16 @@ static int splice_all(struct copy *c, int (*splice_rest)(struct copy *))
 	r = copy_shown(c);
 	if (!r)
 		r = torc_stream_flush(c->to);
-	if (r < 0 || !c->left || c->from->rx_eof)
+	if (r < 0 || !c->left)
 		return r;
 	if (c->from->rx_error)
 		return c->from->rx_error;
+	if (c->from->rx_eof)
+		return at_end(c);
 	before = c->copied;
 	r = splice_rest(c);
 	torc__stream_took(c->from, c->copied - before);
 	return r;
-}
-
-/*
- * It cannot be spliced, or there is no descriptor left for a pipe: memory will do. Nothing is lost between, or `to` had
- * failed.
- */
-static bool is_refused(const struct copy *c, int r)
-{
-	return !c->to->tx_error &&
-	       (r == -EINVAL || r == -EOPNOTSUPP || r == -EMFILE || r == -ENFILE || r == -ENOMEM);
 }
 
 static int copy_all(struct copy *c)
@@ -266,7 +292,8 @@ static int copy_all(struct copy *c)
 	int (*splice_rest)(struct copy *) = splicer(c);
 	int r = splice_rest ? splice_all(c, splice_rest) : 0;
 
-	if (splice_rest && !is_refused(c, r))
+	/* After a refusal nothing is lost between, or one of them has failed. */
+	if (splice_rest && (!is_refusal(r) || c->to->tx_error || c->from->rx_error))
 		return r;
 	return copy_by_memory(c);
 }
@@ -303,12 +330,13 @@ int torc_stream_tee(struct torc_stream *to, struct torc_stream *also_to, struct 
 		if (view.len > most - copied)
 			view.len = (size_t)(most - copied);
 		r = torc_stream_write(to, view.data, view.len);
-		if (!r)
-			r = torc_stream_write(also_to, view.data, view.len);
-		if (!r) {
-			torc_stream_consume(from, view.len);
-			copied += view.len;
-		}
+		if (r < 0)
+			break;
+		r = torc_stream_write(also_to, view.data, view.len);
+		if (r < 0 && !also_to->tx_error)
+			torc__stream_tx_failed(also_to, r); /* the other one has what it lacks */
+		torc_stream_consume(from, view.len);
+		copied += view.len;
 	}
 	if (!r)
 		r = torc_stream_flush(to);

@@ -106,6 +106,7 @@ int torc_stream_open_fds(struct torc_stream *s, int rx_fd, int tx_fd)
 		return -ENOMEM;
 	torc__stream_init(s, torc_sys_seekable(rx_fd) ? &file_kind : &pipe_kind, b, rx_fd, tx_fd);
 	s->rx_error = rx_fd < 0 ? -EBADF : 0;
-	s->tx_error = tx_fd < 0 ? -EBADF : 0;
+	s->tx_none = tx_fd < 0;
+	s->tx_error = s->tx_none ? -EBADF : 0;
 	return 0;
 }

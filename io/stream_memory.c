@@ -96,11 +96,14 @@ static int append(struct torc__stream_memory *m, struct torc__buffers *b, const 
 	return 0;
 }
 
+/* As much as may wait there. Returns how much, or -ENOMEM. */
 static int hand_over(struct torc_stream *s, struct torc__stream_memory *m)
 {
 	uint32_t len = s->sending_len - s->sending_offset;
 	int r = 0;
 
+	if (len > TORC__TX_HIGH - m->len)
+		len = TORC__TX_HIGH - m->len;
 	if (m->data || s->sending_offset) {
 		r = append(m, s->buffers, s->sending + s->sending_offset, len);
 	} else {
@@ -121,7 +124,7 @@ static void memory_send(struct torc_stream *s)
 		torc__stream_sent(s, -EPIPE);
 		return;
 	}
-	if (m->len >= TORC__TX_HIGH)
+	if (m->len == TORC__TX_HIGH)
 		return; /* memory_arm comes back to it */
 	r = hand_over(s, m);
 	torc__slot_wake(&m->reader->rx_wait);

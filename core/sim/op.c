@@ -122,7 +122,8 @@ static ssize_t into_selected(struct torc__sim_op *op,
 	if (!memory)
 		return -ENOBUFS;
 	r = transfer(op, memory, len);
-	if (r > 0)
+	/* A read that finds the end has used up its buffer, and says so; a receive puts it back. */
+	if (r > 0 || (!r && op->sqe.opcode == IORING_OP_READ))
 		op->flags = IORING_CQE_F_BUFFER | (unsigned)id << IORING_CQE_BUFFER_SHIFT;
 	else
 		torc__sim_buffer_untake(op->ring, op->sqe.buf_group, id);

@@ -49,6 +49,12 @@ void torc__stream_on_tx(struct torc_op *op, int res, unsigned cqe_flags);
 /* To be called with what a sending that needed no operation has come to, as if it were a completion. */
 void torc__stream_sent(struct torc_stream *s, int res);
 
+/* Sending has failed; all later writes do, the same way, but after -ECANCELED and -ETIMEDOUT with -EPIPE. */
+void torc__stream_tx_failed(struct torc_stream *s, int error);
+
+/* What ends the reading beside its own error and end: 0, or why sending has failed. */
+int torc__stream_tx_failure(const struct torc_stream *s);
+
 /* Room for `more` bytes behind what the spill holds, in one piece with it. 0 or -ENOMEM. */
 int torc__stream_spill(struct torc_stream *s, size_t more);
 
