@@ -221,7 +221,7 @@ bench-peers: programs
 	@echo
 	$(Q)bench/peers/proxies --build $(B)
 	@echo
-	$(Q)bench/peers/files --build $(B)
+	$(Q)bench/peers/files --build $(B) --file $(B)/peers/random
 
 # In a terminal the server becomes the foreground job, so that ^C reaches it and not make too: make would die
 # of the signal where the server drains and exits 0.  Should make be killed, the server gets a SIGTERM.
