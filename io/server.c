@@ -328,23 +328,35 @@ static uint64_t grace_of(const struct torc_serve_options *o)
 static const struct torc__wait_kind drain_kind = { "connections to end", torc__slot_cancel,
 						   describe_room };
 
-/* Until all have ended, or the scope. */
-static void await_connections(struct station *st)
+static bool is_busy(const struct station *st)
 {
-	while (st->live_count && torc__slot_wait(&st->waiter, &drain_kind) == 0)
+	return st->live_count;
+}
+
+/* Until enough have ended, or the scope. */
+static void await_connections(struct station *st, bool (*are_many)(const struct station *))
+{
+	while (are_many(st) && torc__slot_wait(&st->waiter, &drain_kind) == 0)
 		;
 }
 
-/* What the kernel has accepted already, or does until it is told to stop. */
+/* What was accepted already. After a handover it waits for room, else it is too late for it. */
 static void serve_accepted(struct station *st)
 {
-	for (size_t i = 0; i < st->lane->open; i++) {
-		struct torc_listener *l = &st->lane->seats[i].listener;
-		int fd;
+	struct torc_scope scope;
+	int fd;
 
-		while ((fd = torc__listener_stop(l)) >= 0)
-			(void)start_connection(st, fd);
+	torc_scope_enter(&scope, st->server->handed_over ? grace_of(st->server->options) : 0);
+	for (size_t i = 0; i < st->lane->open; i++) {
+		while ((fd = torc__listener_stop(&st->lane->seats[i].listener)) >= 0) {
+			await_connections(st, is_full);
+			if (is_full(st))
+				reset(fd);
+			else
+				(void)start_connection(st, fd);
+		}
 	}
+	torc_scope_leave(&scope);
 }
 
 /* Those that wait for data go on as if nothing had happened: see above. */
@@ -354,7 +366,7 @@ static void drain_gently(struct station *st)
 
 	st->drain = TORC__DRAIN_GENTLY;
 	torc_scope_enter(&scope, grace_of(st->server->options));
-	await_connections(st);
+	await_connections(st, is_busy);
 	torc_scope_leave(&scope);
 }
 
