@@ -91,7 +91,7 @@ int torc_read_file(int dirfd, const char *path, size_t limit, void **ret_data, s
 	if (fd < 0)
 		return fd;
 	r = read_all(&c, fd);
-	torc_close(fd);
+	(void)torc_close_wait(fd);
 	if (r < 0) {
 		torc__free(c.data);
 		return r;
@@ -216,8 +216,8 @@ int torc_append_file(int dirfd, const char *path, const void *data, size_t len, 
 		r = append(a.fd, data, len);
 		if (!r)
 			r = sync_appended(&a);
-		torc_close(a.fd);
+		(void)torc_close_wait(a.fd);
 	}
-	torc_close(a.dir);
+	(void)torc_close_wait(a.dir);
 	return r;
 }

@@ -215,6 +215,6 @@ int torc_copy_file(int from_dirfd, const char *from, int to_dirfd, const char *t
 	r = check_source(fd, &mode);
 	if (!r)
 		r = copy_open(fd, mode, to_dirfd, to, flags);
-	torc_close(fd);
+	(void)torc_close_wait(fd);
 	return r;
 }

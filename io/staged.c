@@ -128,7 +128,7 @@ static int create_like(struct torc__staged *s, mode_t mode)
 	r = torc__set_mode(s->fd, st.stx_mode & 0777);
 	if (r < 0) {
 		take_away(s);
-		torc_close(s->fd);
+		(void)torc_close_wait(s->fd);
 	}
 	return r;
 }
@@ -141,15 +141,15 @@ int torc__staged_open(struct torc__staged *s, int dirfd, const char *path, mode_
 		return r;
 	r = keeps ? create_like(s, mode) : create(s, mode);
 	if (r < 0)
-		torc_close(s->dir);
+		(void)torc_close_wait(s->dir);
 	return r;
 }
 
 void torc__staged_drop(struct torc__staged *s)
 {
 	take_away(s);
-	torc_close(s->fd);
-	torc_close(s->dir);
+	(void)torc_close_wait(s->fd);
+	(void)torc_close_wait(s->dir);
 }
 
 /* --- its name --- */
@@ -185,7 +185,7 @@ int torc__staged_place(struct torc__staged *s, unsigned how)
 	else if (how & TORC__PLACE_DURABLE)
 		r = torc__sync_directory(s->dir);
 	torc_scope_leave(&shield);
-	torc_close(s->fd);
-	torc_close(s->dir);
+	(void)torc_close_wait(s->fd);
+	(void)torc_close_wait(s->dir);
 	return r;
 }

@@ -346,6 +346,7 @@ static unsigned long long number_after(const char *text, const char *name)
 	return strtoull(found + strlen(name), NULL, 16);
 }
 
+/* Not of 32 and 33, which libc keeps for itself: whoever started this program may have ignored them. */
 static unsigned long long ignored_here(void)
 {
 	unsigned long long set = 0;
@@ -374,7 +375,7 @@ static int signals(void *arg)
 	check_eq(torc_run_command(argv, &talk, NULL), 0);
 	check_eq(number_after(talk.out, "SigBlk:"), 0);
 	check_eq(number_after(talk.out, "SigCgt:"), 0);
-	check_eq(number_after(talk.out, "SigIgn:"), ignored & ~(pipe | xfsz));
+	check_eq(number_after(talk.out, "SigIgn:") & ~(3ull << 31), ignored & ~(pipe | xfsz));
 	torc_child_talk_done(&talk);
 	signal(SIGUSR1, SIG_DFL);
 	signal(SIGHUP, SIG_DFL);
