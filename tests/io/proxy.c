@@ -99,7 +99,7 @@ Test(proxy, headers_good_and_hostile)
 			cr_expect_eq(p.version, 99);
 			continue;
 		}
-		cr_expect_eq(r, cases[i].len, "case %zu: %d", i, r);
+		cr_expect_eq(r, (int)cases[i].len, "case %zu: %d", i, r);
 		cr_expect_eq(p.local, !*cases[i].source, "case %zu", i);
 		if (!p.local)
 			cr_expect_str_eq(torc_address_format(&p.source, text, sizeof(text)),
@@ -146,7 +146,7 @@ Test(proxy, details_of_version_2)
 	char *ssl = memchr(header, '\x17', len);
 
 	header[15] = (char)(len - 16);
-	cr_assert_eq(torc__proxy_parse(header, len, &p, &need), len);
+	cr_assert_eq(torc__proxy_parse(header, len, &p, &need), (int)len);
 	cr_expect_str_eq(p.authority, "example.com");
 	cr_expect_str_eq(p.alpn, "h2");
 	cr_expect_eq(p.unique_id_len, 3);
@@ -155,7 +155,7 @@ Test(proxy, details_of_version_2)
 	cr_expect_str_eq(p.ssl_version, "TLSv1.3");
 	cr_expect_str_eq(p.ssl_name, "alice");
 	ssl[5] = 1; /* not verified */
-	cr_assert_eq(torc__proxy_parse(header, len, &p, &need), len);
+	cr_assert_eq(torc__proxy_parse(header, len, &p, &need), (int)len);
 	cr_expect_eq(p.ssl, 7);
 	*ssl = '\x18'; /* the rows inside must fill their room */
 	cr_expect_eq(torc__proxy_parse(header, len, &p, &need), -EPROTO);
@@ -182,7 +182,7 @@ Test(proxy, a_checksum_is_looked_at)
 	cr_assert_eq(sum_of("123456789", 9), 0xe3069283u); /* the known answer of CRC-32C */
 	sum = htonl(sum_of(header, len));
 	memcpy(header + len - 4, &sum, 4);
-	cr_expect_eq(torc__proxy_parse(header, len, &p, &need), len);
+	cr_expect_eq(torc__proxy_parse(header, len, &p, &need), (int)len);
 	for (size_t i = 16; i < len; i++) {
 		if (i == 28) /* its type: then it is none */
 			continue;
