@@ -221,6 +221,8 @@ bench-peers: programs
 	@echo
 	$(Q)bench/peers/proxies --build $(B)
 	@echo
+	$(Q)bench/peers/connections --build $(B)
+	@echo
 	$(Q)bench/peers/files --build $(B) --file $(B)/peers/random
 
 # In a terminal the server becomes the foreground job, so that ^C reaches it and not make too: make would die
