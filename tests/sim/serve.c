@@ -8,6 +8,7 @@
 #include "tests/sim/echo.h"
 #include "tests/sim/listen.h"
 #include "tests/sim/pair.h"
+#include "tests/sim/streams.h"
 #include "tests/sim/web.h"
 
 int main(int argc, char **argv)
@@ -17,6 +18,8 @@ int main(int argc, char **argv)
 		{ .name = "http", .fn = web_scenario },
 		{ .name = "listen", .fn = listen_scenario },
 		{ .name = "pair", .fn = pair_scenario },
+		{ .name = "streams", .fn = streams_scenario },
+		{ .name = "echo-pair", .fn = echo_pair_scenario },
 		{ .name = NULL },
 	};
 
