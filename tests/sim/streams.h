@@ -88,10 +88,17 @@ static inline int copier_main(void *arg)
 	return 0;
 }
 
+/* As long as nothing breaks or is slow, five seconds are enough for all of it: nobody waits for what has come. */
+static inline bool should_have_ended(bool waited)
+{
+	return waited && torc_scope_status() == 0 && no_chaos(BREAKS | SLOWS);
+}
+
 static inline void run_chain(struct chain *c)
 {
 	struct copier copiers[LINKS_MOST];
 	struct torc_group group;
+	bool waited;
 
 	torc_group_enter_supervisor(&group);
 	(void)any_of_spawn(torc_group_spawn(&group, writer, &c->way));
@@ -102,7 +109,10 @@ static inline void run_chain(struct chain *c)
 			c->broken = true;
 	}
 	/* A writer whose reader was never started, or has given up, would wait for ever. */
-	(void)do_sleep(one_in(3) ? some_time() : TORC_SECONDS(5));
+	waited = !one_in(3);
+	(void)do_sleep(waited ? TORC_SECONDS(5) : some_time());
+	if (should_have_ended(waited))
+		check(c->way.ended || c->way.failed || c->broken);
 	torc_group_cancel(&group);
 	(void)any_of_spawn(torc_group_wait(&group));
 }
@@ -161,7 +171,7 @@ static inline int echo_pair_scenario(void *arg)
 	struct torc_scope scope;
 	struct torc_group group;
 	struct way way = { .from = &a, .to = &a, .number = 6 };
-	bool all, a_first;
+	bool all, waited, a_first;
 
 	(void)arg;
 	if (torc_stream_pair(&a, &b) < 0)
@@ -170,7 +180,10 @@ static inline int echo_pair_scenario(void *arg)
 	all = any_of_spawn(torc_group_spawn(&group, echo_pair, &b)) == 0;
 	all &= any_of_spawn(torc_group_spawn(&group, writer, &way)) == 0;
 	all &= any_of_spawn(torc_group_spawn(&group, reading, &way)) == 0;
-	(void)do_sleep(one_in(3) ? some_time() : TORC_SECONDS(5));
+	waited = !one_in(3);
+	(void)do_sleep(waited ? TORC_SECONDS(5) : some_time());
+	if (should_have_ended(waited) && all)
+		check(way.ended || way.failed);
 	torc_group_cancel(&group);
 	(void)any_of_spawn(torc_group_wait(&group));
 	if (all && way.ended && !way.failed)
