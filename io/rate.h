@@ -24,8 +24,7 @@ TORC_BEGIN_DECLS
 struct torc_rate {
 	uint64_t per_second;
 	uint64_t burst_ns; /* what the bucket holds, as the time that it takes to fill */
-	uint64_t
-		paid_ns; /* when all that was taken is paid for; atomic. Counted as io/rate.c says */
+	uint64_t paid_ns;  /* when all that was taken is paid for (io/rate.c); atomic */
 };
 
 /*

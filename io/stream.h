@@ -98,7 +98,7 @@ TORC_API TORC_MUST_CHECK int torc_stream_open_fds(struct torc_stream *stream, in
  * kernel: for tests, and for code that wants a stream.
  *
  * Up to 128 KiB are on their way in each direction. What was written before an end is closed is read before the end; a
- * write to a stream whose other end is closed fails with -EPIPE.
+ * write to a stream whose other end is closed fails with -EPIPE, at the latest the flush after it.
  *
  * Returns     0
  *             -ENOMEM
@@ -197,6 +197,8 @@ TORC_API void torc_stream_limit(struct torc_stream *stream, uint64_t most);
 /*
  * torc_stream_limit_rates - keep to a number of bytes per second (io/rate.h), of what is consumed and of what is written.
  *
+ * What is in one view, or one write below 16 KiB, goes as one; the next waits until it is paid for.
+ *
  *   @rx, @tx  NULL: no limit. Borrowed until the stream is closed; may be shared by any number of streams, of all loops
  */
 TORC_API void torc_stream_limit_rates(struct torc_stream *stream, struct torc_rate *rx,
@@ -274,6 +276,9 @@ TORC_API TORC_MUST_CHECK int torc_stream_copy(struct torc_stream *to, struct tor
 
 /*
  * torc_stream_tee - the same to two streams, at the speed of the slower one. The first that fails ends it.
+ *
+ * Neither gets anything twice when it is called again: what `to` was given and `also_to` was not is counted as copied, and
+ * writes to `also_to` then fail, after the end of the scope with -EPIPE.
  */
 TORC_API TORC_MUST_CHECK int torc_stream_tee(struct torc_stream *to, struct torc_stream *also_to,
 					     struct torc_stream *from, uint64_t most,

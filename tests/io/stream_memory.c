@@ -279,7 +279,7 @@ Test(stream_memory, what_was_written_is_read_before_the_end)
 /* What the other fiber does, while we wait. */
 struct other {
 	struct torc_stream *s;
-	int what;
+	int what, turns; /* after so many turns of the loop */
 };
 
 enum {
@@ -295,6 +295,8 @@ static int act(void *arg)
 	int r = 0;
 
 	check_eq(torc_yield(), 0);
+	for (int i = 0; i < o->turns; i++)
+		check_eq(torc_sleep(1), 0);
 	if (o->what == SHUTDOWN)
 		return torc_stream_shutdown(o->s);
 	torc_scope_enter(&t, TORC_NEVER);
@@ -308,12 +310,12 @@ static int act(void *arg)
 static int peer_acts(void *arg)
 {
 	static char data[100000];
+	int turns = *(int *)arg;
 
-	(void)arg;
 	for (int what = CLOSE; what <= SHUTDOWN; what++)
 		for (int writing = 0; writing < 3; writing++) {
 			struct torc_stream a, b;
-			struct other o = { &b, what };
+			struct other o = { &b, what, turns };
 			struct torc_group g;
 			char c;
 			int r = 0;
@@ -336,7 +338,8 @@ static int peer_acts(void *arg)
 
 Test(stream_memory, who_waits_learns_that_the_other_end_has_ended)
 {
-	run(peer_acts, NULL);
+	for (int turns = 0; turns < 5; turns++)
+		run(peer_acts, &turns);
 }
 
 static int cancelled_close(void *arg)

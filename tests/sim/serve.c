@@ -9,6 +9,7 @@
 #include "tests/sim/files.h"
 #include "tests/sim/listen.h"
 #include "tests/sim/pair.h"
+#include "tests/sim/streams.h"
 #include "tests/sim/udp.h"
 #include "tests/sim/web.h"
 
@@ -21,6 +22,8 @@ int main(int argc, char **argv)
 		{ .name = "listen", .fn = listen_scenario },
 		{ .name = "pair", .fn = pair_scenario },
 		{ .name = "udp", .fn = udp_scenario },
+		{ .name = "streams", .fn = streams_scenario },
+		{ .name = "echo-pair", .fn = echo_pair_scenario },
 		{ .name = NULL },
 	};
 
