@@ -566,9 +566,19 @@ static void hear_text(int peer, const char *wanted)
 		check(!strcmp(text, wanted));
 }
 
+/* The other one may have gone, or the test may be over. */
+static void answer(int peer, const char *text)
+{
+	int r = torc_send(peer, text, strlen(text), 0);
+
+	check(r == (int)strlen(text) || r == -ECANCELED || r == -EPIPE);
+}
+
 static void give(int peer, const char *text, int fd)
 {
-	check_eq(torc_send_fds(peer, text, strlen(text), &fd, 1), (int)strlen(text));
+	int r = torc_send_fds(peer, text, strlen(text), &fd, 1);
+
+	check(r == (int)strlen(text) || r == -ECANCELED || r == -EPIPE);
 }
 
 static void dies_at_once(struct old *o, int peer)
@@ -586,7 +596,7 @@ static void dies_amid_the_sockets(struct old *o, int peer)
 static void dies_before_ready(struct old *o, int peer)
 {
 	dies_amid_the_sockets(o, peer);
-	say(peer, "end");
+	answer(peer, "end");
 }
 
 static void dies_before_bye(struct old *o, int peer)
@@ -598,7 +608,7 @@ static void dies_before_bye(struct old *o, int peer)
 static void is_no_server(struct old *o, int peer)
 {
 	(void)o;
-	say(peer, "220 mail.example ESMTP");
+	answer(peer, "220 mail.example ESMTP");
 }
 
 static void gives_a_pipe(struct old *o, int peer)
@@ -610,7 +620,7 @@ static void gives_a_pipe(struct old *o, int peer)
 	give(peer, "listen 127.0.0.1:0", pair[0]);
 	torc_close(pair[0]);
 	torc_close(pair[1]);
-	say(peer, "end");
+	answer(peer, "end");
 	(void)o;
 }
 
@@ -625,7 +635,7 @@ static void gives_two(struct old *o, int peer)
 	int fds[2] = { o->tcp.fd, o->tcp.fd };
 
 	hear_text(peer, "torc handover 1");
-	check_eq(torc_send_fds(peer, "listen 127.0.0.1:0", 18, fds, 2), 18);
+	(void)!torc_send_fds(peer, "listen 127.0.0.1:0", 18, fds, 2);
 }
 
 static void gives_more_than_is_wanted(struct old *o, int peer)
@@ -634,9 +644,9 @@ static void gives_more_than_is_wanted(struct old *o, int peer)
 	for (int i = 0; i < 5; i++)
 		give(peer, "listen 127.0.0.1:0", o->tcp.fd);
 	give(peer, "listen 127.0.0.1:1", o->tcp.fd);
-	say(peer, "end");
+	answer(peer, "end");
 	hear_text(peer, "ready");
-	say(peer, "bye");
+	answer(peer, "bye");
 }
 
 static void begin_old(struct old *o, struct torc_group *g)
