@@ -352,6 +352,7 @@ int torc_http_serve(const struct torc_http_options *options)
 		.grace_ns = options->grace_ns,
 		.connections_max = options->connections_max,
 		.at_limit = options->at_limit,
+		.balance = options->balance,
 		.accept_rate = options->accept_rate,
 		.handover = options->handover,
 		.on_listen = on_listen,

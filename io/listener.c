@@ -122,6 +122,13 @@ static void read_address(struct torc_listener *l)
 		torc_address_format(&bound, l->address, sizeof(l->address));
 }
 
+void torc__listener_adopt(struct torc_listener *l, int fd)
+{
+	memset(l, 0, sizeof(*l));
+	l->fd = fd;
+	read_address(l);
+}
+
 /* A socket of somebody else's, or a new one. */
 static int find_socket(struct torc_listener *l, const char *text,
 		       const struct torc_listen_options *o)
@@ -278,8 +285,7 @@ int torc_accept(struct torc_listener *l)
 	}
 }
 
-/* Of a Unix socket that is not abstract. */
-static void remove_file(const char *address)
+void torc__listener_remove_file(const char *address)
 {
 	const char *path = strchr(address, ':');
 
@@ -293,6 +299,14 @@ static void stop(struct torc_listener *l)
 	torc_op_cancel(&l->op);
 	while (torc_op_pending(&l->op) || l->brake.queued)
 		torc__slot_wait(&l->waiter, &close_kind);
+}
+
+void torc__listener_return(struct torc_listener *l, int fd)
+{
+	if (grow_accepted(l))
+		l->accepted[(l->accepted_head + l->accepted_count++) % l->accepted_capacity] = fd;
+	else
+		torc_close(fd);
 }
 
 int torc__listener_stop(struct torc_listener *l)
@@ -313,5 +327,5 @@ void torc_listener_close(struct torc_listener *l)
 	torc_sys_close(
 		l->fd); /* not torc_close: the address is free for the next torc_listen when this returns */
 	if (!l->inherited)
-		remove_file(l->address);
+		torc__listener_remove_file(l->address);
 }

@@ -6,6 +6,7 @@
 
 #include <torc/core/group.h>
 #include <torc/core/run.h>
+#include <torc/core/sync.h>
 #include <torc/core/sys.h>
 #include <torc/io/socket.h>
 
@@ -21,7 +22,7 @@
  *
  *	the caller of torc_serve
  *	  group: one "server" fiber per loop
- *	    group: one "acceptor" per address; a cancellation ends these
+ *	    group: one "acceptor" per address, and with a handover one that waits for it; a cancellation ends these
  *	    shield, whose deadline is the grace period once draining
  *	      group: one fiber per connection; the acceptors spawn into it
  *	  and, with a handover, one that gives the listening sockets to the next process
@@ -29,7 +30,13 @@
  * An orderly end: the acceptors are cancelled, what the kernel has accepted for them is served all the same, and the
  * listeners are closed. Connections that wait for data then end at once, but after a handover: the peer may be
  * sending something just now, and the next process does not have this connection. So there they go on for the grace
- * period, each until its protocol allows to end it (torc_http says "Connection: close"), and only then is it as in any other end.
+ * period, each until its protocol allows to end it (torc_http says "Connection: close"), and only then is it as in any
+ * other end. A cancellation in that period ends it: the group of the acceptors is outside of the shield and still
+ * open then, and the fiber in it that has waited for the handover waits for this.
+ *
+ * With TORC_BALANCE_LEAST a connection may run on another loop than the one that has accepted it. It is then in the group of
+ * that one, but in the list, and among the number, of the loop where it runs: that loop drains it. So a station lives as long as
+ * all of the server, and only its count is seen by other loops.
  */
 
 #define GRACE_NS        TORC_SECONDS(5)
@@ -44,27 +51,23 @@
 struct server {
 	const struct torc_serve_options *options;
 	size_t address_count;
-	struct lane *lanes; /* [torc_loop_count()] */
+	struct station *stations; /* [torc_loop_count()] */
 	struct torc__handover handover;
 	struct torc_listener next; /* where the next process asks */
 	struct torc__socket
 		*sockets; /* all that are listened on, once each: for the next process */
 	size_t socket_count;
-	bool offering, handed_over;
-	struct torc_group *group; /* of the "server" fibers */
+	bool given;                  /* to the next process, or about to be; atomic */
+	struct torc_latch starting;  /* stations that do not accept yet */
+	struct torc_latch listening; /* stations whose listeners are open */
+	struct torc_event replaced;  /* by the next process, which serves */
 };
 
 /* A listener, and which address it is for. */
 struct seat {
 	struct torc_listener listener;
 	size_t address;
-};
-
-/* One loop's listeners, which it closes; the caller of torc_serve does if it never ran. */
-struct lane {
-	struct server *server;
-	struct seat *seats;
-	size_t open;
+	bool taken; /* from the process before */
 };
 
 struct connection {
@@ -73,19 +76,23 @@ struct connection {
 	struct connection *next, **link;
 };
 
-/* One loop's part. */
+/* One loop's part. Its listeners are closed by its fiber; by the caller of torc_serve if that never ran. */
 struct station {
 	struct server *server;
-	struct lane *lane;
+	struct seat *seats;
+	size_t open;
+	int loop;
 	struct torc_group *connections;
 	struct connection *live;
-	size_t live_count;
-	struct torc__wait *waiter; /* an acceptor that waits for a connection to end */
-	uint8_t drain;             /* enum torc__drain */
+	struct torc__wait *waiter;      /* an acceptor that waits for a connection to end */
+	uint8_t drain;                  /* enum torc__drain */
+	bool gently;                    /* the next process serves already */
+	bool hurry;                     /* and this one is to end all the same */
+	_Alignas(64) size_t live_count; /* of connections that run here; atomic */
 };
 
 struct arrival {
-	struct station *station;
+	struct station *station; /* where it runs */
 	int fd;
 };
 
@@ -111,9 +118,25 @@ static void unlink_connection(struct connection *c)
 		c->next->link = c->link;
 }
 
+static size_t count_of(const struct station *st)
+{
+	return __atomic_load_n(&st->live_count, __ATOMIC_RELAXED);
+}
+
+static size_t count_up(struct station *st)
+{
+	return __atomic_add_fetch(&st->live_count, 1, __ATOMIC_RELAXED);
+}
+
+static void count_down(struct station *st)
+{
+	__atomic_sub_fetch(&st->live_count, 1, __ATOMIC_RELAXED);
+}
+
+/* On the station's loop. */
 static void end_connection(struct station *st)
 {
-	st->live_count--;
+	count_down(st);
 	torc__slot_wake(&st->waiter);
 }
 
@@ -167,27 +190,57 @@ static int connection_main(void *arg)
 	return r;
 }
 
-static int start_connection(struct station *st, int fd)
+/* There is no room for its fiber on its loop. */
+static void unstarted(void *arg, int error)
 {
-	const struct torc_serve_options *o = st->server->options;
+	struct arrival *a = arg;
+
+	(void)error;
+	torc_sys_close(a->fd);
+	end_connection(a->station);
+	torc__free(a);
+}
+
+static int spawn_connection(struct station *home, struct station *at, int fd)
+{
+	const struct torc_serve_options *o = home->server->options;
 	struct torc_spawn_options spawn = {
 		.name = o->name ? o->name : "connection",
 		.stack_bytes = o->stack_bytes,
+		.loop = at == home ? 0 : TORC_ON_LOOP(at->loop),
+		.unstarted = unstarted,
 	};
 	struct arrival *a = torc__malloc(sizeof(*a));
-	int r = -ENOMEM;
+	int r;
 
-	if (a) {
-		*a = (struct arrival){ st, fd };
-		r = torc_group_spawn_with(st->connections, &spawn, connection_main, a);
-	}
-	if (r < 0) {
+	if (!a)
+		return -ENOMEM;
+	*a = (struct arrival){ at, fd };
+	r = torc_group_spawn_with(home->connections, &spawn, connection_main, a);
+	if (r < 0)
 		torc__free(a);
-		torc_close(fd);
-		return r;
-	}
-	st->live_count++;
-	return 0;
+	return r;
+}
+
+/* It is counted already where it is to run. */
+static int start_connection(struct station *home, struct station *at, int fd)
+{
+	int r = spawn_connection(home, at, fd);
+
+	if (r >= 0)
+		return 0;
+	torc_close(fd);
+	if (at == home)
+		end_connection(at);
+	else
+		count_down(at); /* who waits there for room looks by the clock */
+	return r;
+}
+
+static void serve_late(struct station *st, int fd)
+{
+	count_up(st);
+	(void)start_connection(st, st, fd);
 }
 
 static void describe_room(const struct torc__wait *wait, struct torc__message *m)
@@ -195,20 +248,53 @@ static void describe_room(const struct torc__wait *wait, struct torc__message *m
 	const struct station *st = torc__container_of(torc__slot_of(wait), struct station, waiter);
 
 	torc__message_text(m, " beside ");
-	torc__message_number(m, st->live_count, 10);
+	torc__message_number(m, count_of(st), 10);
 }
 
 static const struct torc__wait_kind room_kind = { "room for a connection", torc__slot_cancel,
 						  describe_room };
 
-static bool is_full(const struct station *st)
+static size_t most_of(const struct station *st)
 {
 	const struct torc_serve_options *o = st->server->options;
 
-	return st->live_count >= (o->connections_max ? o->connections_max : CONNECTIONS_MAX);
+	return o->connections_max ? o->connections_max : CONNECTIONS_MAX;
 }
 
-/* Until the loop has fewer connections than it may have. */
+static bool balances(const struct station *st)
+{
+	return st->server->options->balance == TORC_BALANCE_LEAST;
+}
+
+/* Where the next connection is to run: here, unless another loop has fewer. */
+static struct station *choose(struct station *here)
+{
+	struct station *best = here, *all = here->server->stations;
+	size_t fewest = count_of(here);
+
+	for (int i = 0; balances(here) && i < torc_loop_count(); i++) {
+		size_t count = count_of(&all[i]);
+
+		if (count < fewest) {
+			best = &all[i];
+			fewest = count;
+		}
+	}
+	return best;
+}
+
+static bool is_full(struct station *st)
+{
+	return count_of(choose(st)) >= most_of(st);
+}
+
+/* Nobody wakes us: another address's acceptor waits in our place, or the room may come on another loop. */
+static bool looks_by_the_clock(const struct station *st)
+{
+	return st->waiter || balances(st);
+}
+
+/* Until there are fewer connections than there may be. */
 static int await_room(struct acceptor *a)
 {
 	struct station *st = a->station;
@@ -219,12 +305,33 @@ static int await_room(struct acceptor *a)
 		if (st->server->options->at_limit == TORC_AT_LIMIT_RESET)
 			return 0;
 		torc_op_cancel(&a->listener->op); /* what comes now is to wait in the kernel */
-		/* Another address's acceptor waits already: look again later. */
-		r = st->waiter ? torc_sleep(TORC_MS(10)) : torc__slot_wait(&st->waiter, &room_kind);
+		r = looks_by_the_clock(st) ? torc_sleep(TORC_MS(10))
+					   : torc__slot_wait(&st->waiter, &room_kind);
 		if (r < 0)
 			return r;
 	}
 	return 0;
+}
+
+/*
+ * For a connection that was accepted, when another acceptor may have been faster. It is counted there. NULL: there is no
+ * room; negative errno in *ret_error: and the server ends.
+ */
+static struct station *take_place(struct acceptor *a, int *ret_error)
+{
+	for (;;) {
+		struct station *at;
+
+		*ret_error = await_room(a);
+		if (*ret_error < 0)
+			return NULL;
+		at = choose(a->station);
+		if (count_up(at) <= most_of(at))
+			return at;
+		count_down(at);
+		if (a->station->server->options->at_limit == TORC_AT_LIMIT_RESET)
+			return NULL;
+	}
 }
 
 /* Until one more may be accepted: the rest is to wait in the kernel meanwhile. */
@@ -253,6 +360,7 @@ static void reset(int fd)
 
 static int accept_one(struct acceptor *a)
 {
+	struct station *at;
 	int fd, r = await_room(a);
 
 	if (!r)
@@ -262,13 +370,15 @@ static int accept_one(struct acceptor *a)
 	fd = torc_accept(a->listener);
 	if (fd < 0)
 		return fd;
-	r = await_room(a); /* another address's acceptor may have taken it */
-	if (r < 0 || is_full(a->station)) {
+	at = take_place(a, &r);
+	if (r < 0)
+		torc__listener_return(a->listener, fd);
+	else if (!at)
 		reset(fd);
-		return r;
-	}
-	/* Out of memory: wait for better times; the peer sees its connection closed. */
-	return start_connection(a->station, fd) < 0 ? torc_sleep(TORC_MS(50)) : 0;
+	else if (start_connection(a->station, at, fd) < 0)
+		r = torc_sleep(TORC_MS(
+			50)); /* out of memory, its peer sees an end: better times may come */
+	return r;
 }
 
 static int acceptor_main(void *arg)
@@ -283,12 +393,12 @@ static int acceptor_main(void *arg)
 
 static int spawn_acceptors(struct station *st, struct torc_group *group, struct acceptor *acceptors)
 {
-	for (size_t i = 0; i < st->lane->open; i++) {
+	for (size_t i = 0; i < st->open; i++) {
 		struct acceptor *a = &acceptors[i];
 		struct torc_spawn_options o = { .name = "acceptor", .task = &a->task };
 		int r;
 
-		a->listener = &st->lane->seats[i].listener;
+		a->listener = &st->seats[i].listener;
 		r = torc_group_spawn_with(group, &o, acceptor_main, a);
 		if (r < 0)
 			return r;
@@ -308,12 +418,13 @@ static void wake_idle(struct station *st)
 			torc__slot_wake(&c->stream.rx_wait);
 }
 
-static void close_lane(struct lane *lane)
+static void close_listeners(struct station *st)
 {
-	while (lane->open) {
-		struct torc_listener *l = &lane->seats[--lane->open].listener;
+	while (st->open) {
+		struct torc_listener *l = &st->seats[--st->open].listener;
 
-		l->inherited |= lane->server->handed_over; /* the file is the next process's */
+		/* The file belongs to whoever has the socket. */
+		l->inherited |= __atomic_load_n(&st->server->given, __ATOMIC_ACQUIRE);
 		torc_listener_close(l);
 		if (l->shared)
 			torc_sys_close(l->fd); /* the duplicate of listen_too */
@@ -328,15 +439,20 @@ static uint64_t grace_of(const struct torc_serve_options *o)
 static const struct torc__wait_kind drain_kind = { "connections to end", torc__slot_cancel,
 						   describe_room };
 
-static bool is_busy(const struct station *st)
+static bool is_busy(struct station *st)
 {
-	return st->live_count;
+	return count_of(st);
 }
 
-/* Until enough have ended, or the scope. */
-static void await_connections(struct station *st, bool (*are_many)(const struct station *))
+static bool is_full_here(struct station *st)
 {
-	while (are_many(st) && torc__slot_wait(&st->waiter, &drain_kind) == 0)
+	return count_of(st) >= most_of(st);
+}
+
+/* Until enough have ended, or the scope, or there is no time for it. */
+static void await_connections(struct station *st, bool (*are_many)(struct station *))
+{
+	while (are_many(st) && !st->hurry && torc__slot_wait(&st->waiter, &drain_kind) == 0)
 		;
 }
 
@@ -346,14 +462,14 @@ static void serve_accepted(struct station *st)
 	struct torc_scope scope;
 	int fd;
 
-	torc_scope_enter(&scope, st->server->handed_over ? grace_of(st->server->options) : 0);
-	for (size_t i = 0; i < st->lane->open; i++) {
-		while ((fd = torc__listener_stop(&st->lane->seats[i].listener)) >= 0) {
-			await_connections(st, is_full);
-			if (is_full(st))
+	torc_scope_enter(&scope, st->gently ? grace_of(st->server->options) : 0);
+	for (size_t i = 0; i < st->open; i++) {
+		while ((fd = torc__listener_stop(&st->seats[i].listener)) >= 0) {
+			await_connections(st, is_full_here);
+			if (is_full_here(st))
 				reset(fd);
 			else
-				(void)start_connection(st, fd);
+				serve_late(st, fd);
 		}
 	}
 	torc_scope_leave(&scope);
@@ -372,7 +488,7 @@ static void drain_gently(struct station *st)
 
 static void drain(struct station *st, struct torc_scope *shield)
 {
-	if (st->server->handed_over)
+	if (st->gently)
 		drain_gently(st);
 	st->drain = TORC__DRAIN_NOW;
 	wake_idle(st);
@@ -386,36 +502,79 @@ static void join_acceptors(struct acceptor *acceptors, size_t count)
 			torc_task_join(&acceptors[i].task);
 }
 
+/* For the next process to serve, and then for a cancellation. */
+struct watch {
+	struct station *station;
+	struct acceptor *acceptors;
+	size_t count;
+};
+
+static int watch_main(void *arg)
+{
+	struct watch *w = arg;
+	struct station *st = w->station;
+	int r = torc_event_wait(&st->server->replaced);
+
+	if (!r) {
+		st->gently = true;
+		for (size_t i = 0; i < w->count; i++)
+			torc_task_cancel(&w->acceptors[i].task);
+		r = torc_sleep(TORC_NEVER);
+	}
+	st->hurry = true;
+	torc__slot_wake(&st->waiter);
+	return r;
+}
+
+static int spawn_watch(struct watch *w, struct torc_group *group)
+{
+	struct torc_spawn_options o = { .name = "handover watch" };
+
+	return w->station->server->options->handover
+		       ? torc_group_spawn_with(group, &o, watch_main, w)
+		       : 0;
+}
+
 /* Inside the shield: the acceptors end by the cancellation, the connections by what follows from it. */
 static int accept_and_drain(struct station *st, struct torc_group *group, struct torc_scope *shield,
 			    struct acceptor *acceptors)
 {
+	struct watch watch = { st, acceptors, st->open };
 	struct torc_group connections;
 	int r;
 
 	torc_group_enter_supervisor(&connections);
 	st->connections = &connections;
 	r = spawn_acceptors(st, group, acceptors);
+	if (r >= 0)
+		r = spawn_watch(&watch, group);
 	if (r < 0)
 		torc_group_cancel(group);
-	join_acceptors(acceptors, st->lane->open);
+	else
+		torc_latch_count_down(&st->server->starting);
+	join_acceptors(acceptors, st->open);
 	if (r >= 0)
 		serve_accepted(st);
-	close_lane(st->lane); /* nobody is to connect to a server that does not answer */
+	close_listeners(st); /* nobody is to connect to a server that does not answer */
+	torc_latch_count_down(&st->server->listening);
 	drain(st, shield);
 	torc_group_wait(&connections);
+	if (st->gently)
+		torc_group_cancel(group); /* the watch */
 	return r;
 }
 
 static int serve_here(struct station *st)
 {
-	struct acceptor *acceptors = torc__calloc(st->lane->open + 1, sizeof(*acceptors));
+	struct acceptor *acceptors = torc__calloc(st->open + 1, sizeof(*acceptors));
 	struct torc_scope shield;
 	struct torc_group group;
 	int r, result;
 
-	if (!acceptors)
+	if (!acceptors) {
+		torc_latch_count_down(&st->server->listening);
 		return -ENOMEM;
+	}
 	torc_group_enter(&group);
 	torc_scope_enter_shield(&shield, TORC_NEVER);
 	r = accept_and_drain(st, &group, &shield, acceptors);
@@ -455,71 +614,66 @@ static int listen_first(struct torc_listener *l, const char *address)
 }
 
 /* Listen where loop 0 does: on a socket of our own with the same port, or on the same one. */
-static int listen_too(struct torc_listener *l, const struct torc_listener *first, bool share)
+static int listen_too(struct torc_listener *l, const struct seat *first)
 {
+	const struct torc_listener *other = &first->listener;
 	struct torc_listen_options o = { .reuse_port = true };
-	int r;
+	int fd;
 
-	if (!is_single(first->address) && !first->inherited && !share)
-		return torc_listen(l, first->address, &o);
-	o.share_fd = torc_sys_dup(first->fd);
-	if (o.share_fd < 0)
-		return o.share_fd;
-	r = torc_listen(l, first->address, &o);
-	if (r < 0)
-		torc_sys_close(o.share_fd);
-	return r;
+	if (!is_single(other->address) && !other->inherited && !first->taken)
+		return torc_listen(l, other->address, &o);
+	fd = torc_sys_dup(other->fd);
+	if (fd < 0)
+		return fd;
+	torc__listener_adopt(l, fd);
+	l->shared = true;
+	return 0;
 }
 
-/* A socket of the process before: ours now, as if we had opened it. */
-static int listen_on(struct torc_listener *l, const char *address, int fd)
+/* A socket of the process before: ours now, as if we had opened it, or been started with it. */
+static void take_over(struct seat *seat, const char *address, int fd)
 {
-	struct torc_listen_options o = { .share_fd = fd };
-	int r = torc_listen(l, address, &o);
-
-	if (r < 0)
-		torc_sys_close(fd);
-	l->shared = false;
-	return r;
+	torc__listener_adopt(&seat->listener, fd);
+	seat->listener.inherited = torc__is_inherited(address);
+	seat->taken = true;
 }
 
 static struct seat *first_seat(const struct server *sv, size_t address)
 {
-	struct seat *seat = sv->lanes->seats;
+	struct seat *seat = sv->stations->seats;
 
 	while (seat->address != address)
 		seat++;
 	return seat;
 }
 
-static int take_seat(struct server *sv, struct lane *lane, size_t address, int fd)
+static int take_seat(struct server *sv, struct station *st, size_t address, int fd)
 {
 	const char *text = sv->options->addresses[address];
-	struct seat *seat = &lane->seats[lane->open];
-	int r;
+	struct seat *seat = &st->seats[st->open];
+	int r = 0;
 
 	seat->address = address;
 	if (fd >= 0)
-		r = listen_on(&seat->listener, text, fd);
-	else if (lane == sv->lanes)
+		take_over(seat, text, fd);
+	else if (st == sv->stations)
 		r = listen_first(&seat->listener, text);
 	else
-		r = listen_too(&seat->listener, &first_seat(sv, address)->listener,
-			       sv->handover.count);
+		r = listen_too(&seat->listener, first_seat(sv, address));
 	if (r < 0 && sv->options->on_error)
 		sv->options->on_error(text, r, sv->options->arg);
 	if (!r)
-		lane->open++;
+		st->open++;
 	return r;
 }
 
 /* One for each address, of the process before where there is one. */
-static int open_lane(struct server *sv, struct lane *lane)
+static int open_listeners(struct server *sv, struct station *st)
 {
 	int r = 0;
 
 	for (size_t i = 0; i < sv->address_count && !r; i++)
-		r = take_seat(sv, lane, i,
+		r = take_seat(sv, st, i,
 			      torc__handover_take(&sv->handover, sv->options->addresses[i]));
 	return r;
 }
@@ -535,17 +689,14 @@ static int take_rest(struct server *sv)
 
 		while (!r &&
 		       (fd = torc__handover_take(&sv->handover, sv->options->addresses[i])) >= 0)
-			r = take_seat(sv, &sv->lanes[next++ % loops], i, fd);
+			r = take_seat(sv, &sv->stations[next++ % loops], i, fd);
 	}
 	return r;
 }
 
 static int station_main(void *arg)
 {
-	struct lane *lane = arg;
-	struct station st = { .server = lane->server, .lane = lane };
-
-	return serve_here(&st);
+	return serve_here(arg);
 }
 
 static int list_sockets(struct server *sv)
@@ -553,13 +704,13 @@ static int list_sockets(struct server *sv)
 	size_t most = 0;
 
 	for (int i = 0; i < torc_loop_count(); i++)
-		most += sv->lanes[i].open;
+		most += sv->stations[i].open;
 	sv->sockets = torc__malloc((most + 1) * sizeof(*sv->sockets));
 	if (!sv->sockets)
 		return -ENOMEM;
 	for (int i = 0; i < torc_loop_count(); i++) {
-		for (size_t k = 0; k < sv->lanes[i].open; k++) {
-			const struct seat *seat = &sv->lanes[i].seats[k];
+		for (size_t k = 0; k < sv->stations[i].open; k++) {
+			const struct seat *seat = &sv->stations[i].seats[k];
 
 			if (!seat->listener.shared)
 				sv->sockets[sv->socket_count++] = (struct torc__socket){
@@ -571,27 +722,70 @@ static int list_sockets(struct server *sv)
 	return 0;
 }
 
-static int handover_main(void *arg)
+static void tell_error(const struct server *sv, int error)
 {
-	struct server *sv = arg;
+	const struct torc_serve_options *o = sv->options;
 
-	if (torc__handover_offer(&sv->next, sv->sockets, sv->socket_count) > 0) {
-		sv->handed_over = true;
-		torc_group_cancel(sv->group);
-	}
-	return 0;
+	if (error < 0 && !torc_scope_status() && o->on_error)
+		o->on_error(o->handover, error, o->arg);
 }
 
 /* From here on it is this process that serves. */
-static int begin_handover(struct server *sv, struct torc_group *group)
+static int take_path(struct server *sv)
 {
-	struct torc_spawn_options o = { .name = "handover" };
-	int r = torc__handover_replace(&sv->handover, sv->options->handover, &sv->next);
+	int unnamed = 0,
+	    r = torc__handover_replace(&sv->handover, sv->options->handover, &sv->next, &unnamed);
 
+	tell_error(sv, r < 0 ? r : unnamed);
+	return r;
+}
+
+/* Until nobody can take over any more, for there is nothing left to be taken. */
+static void leave_path(struct server *sv)
+{
+	struct torc_scope shield;
+	int r;
+
+	torc_scope_enter_shield(&shield, TORC_NEVER);
+	r = torc_latch_wait(&sv->listening);
+	torc__check(!r, "a shield without a deadline was cancelled");
+	torc_scope_leave(&shield);
+	sv->next.inherited = sv->given;
+	torc_listener_close(&sv->next);
+}
+
+static int handover_main(void *arg)
+{
+	struct server *sv = arg;
+	int fd, r = torc_latch_wait(&sv->starting);
+
+	if (!r)
+		r = take_path(sv);
 	if (r < 0)
 		return r;
-	sv->offering = true;
-	return torc_group_spawn_with(group, &o, handover_main, sv);
+	r = torc__handover_offer(&sv->next, sv->sockets, sv->socket_count, &sv->given, &fd);
+	if (!r) {
+		torc_event_set(&sv->replaced);
+		torc__handover_goodbye(fd);
+	}
+	leave_path(sv);
+	return r;
+}
+
+static int spawn_handover(struct server *sv, struct torc_group *group)
+{
+	struct torc_spawn_options o = { .name = "handover" };
+
+	return sv->options->handover ? torc_group_spawn_with(group, &o, handover_main, sv) : 0;
+}
+
+/* There is no room for its fiber: its listeners are closed later. */
+static void station_unstarted(void *arg, int error)
+{
+	const struct station *st = arg;
+
+	(void)error;
+	torc_latch_count_down(&st->server->listening);
 }
 
 static int spawn_stations(struct server *sv, struct torc_group *group)
@@ -599,9 +793,16 @@ static int spawn_stations(struct server *sv, struct torc_group *group)
 	int r = 0;
 
 	for (int i = 0; i < torc_loop_count() && !r; i++) {
-		struct torc_spawn_options o = { .name = "server", .loop = TORC_ON_LOOP(i) };
+		struct torc_spawn_options o = {
+			.name = "server",
+			.loop = TORC_ON_LOOP(i),
+			.unstarted = station_unstarted,
+		};
 
-		r = torc_group_spawn_with(group, &o, station_main, &sv->lanes[i]);
+		torc_latch_add(&sv->listening, 1);
+		r = torc_group_spawn_with(group, &o, station_main, &sv->stations[i]);
+		if (r < 0)
+			torc_latch_count_down(&sv->listening);
 	}
 	return r;
 }
@@ -613,18 +814,14 @@ static int serve_everywhere(struct server *sv)
 
 	for (size_t i = 0; sv->options->on_listen && i < sv->address_count; i++)
 		sv->options->on_listen(first_seat(sv, i)->listener.address, sv->options->arg);
+	torc_latch_init(&sv->starting, (uint32_t)torc_loop_count());
 	torc_group_enter(&group);
-	sv->group = &group;
 	r = spawn_stations(sv, &group);
-	if (!r && sv->options->handover)
-		r = begin_handover(sv, &group);
+	if (!r)
+		r = spawn_handover(sv, &group);
 	if (r < 0)
 		torc_group_cancel(&group);
 	ended = torc_group_wait(&group);
-	if (sv->offering) {
-		sv->next.inherited = sv->handed_over; /* the path is the next process's */
-		torc_listener_close(&sv->next);
-	}
 	return r < 0 ? r : ended;
 }
 
@@ -634,7 +831,7 @@ static int listen_and_serve(struct server *sv)
 	int r = 0, loops = torc_loop_count();
 
 	for (int i = 0; i < loops && !r; i++)
-		r = open_lane(sv, &sv->lanes[i]);
+		r = open_listeners(sv, &sv->stations[i]);
 	if (!r)
 		r = take_rest(sv);
 	if (!r)
@@ -642,33 +839,35 @@ static int listen_and_serve(struct server *sv)
 	if (!r)
 		r = serve_everywhere(sv);
 	for (int i = 0; i < loops; i++)
-		close_lane(&sv->lanes[i]);
+		close_listeners(&sv->stations[i]);
 	return r;
 }
 
 /* Room for each address, and for what a process with more loops has left over. */
-static int make_lanes(struct server *sv)
+static int make_stations(struct server *sv)
 {
-	size_t loops = (size_t)torc_loop_count();
+	size_t loops = (size_t)torc_loop_count(), bytes = loops * sizeof(*sv->stations);
 	size_t seats = sv->address_count + sv->handover.count / loops + 1;
 
-	sv->lanes = torc__calloc(loops, sizeof(*sv->lanes));
-	if (!sv->lanes)
+	sv->stations = torc__alloc_lines(bytes);
+	if (!sv->stations)
 		return -ENOMEM;
+	memset(sv->stations, 0, bytes);
 	for (size_t i = 0; i < loops; i++) {
-		sv->lanes[i].server = sv;
-		sv->lanes[i].seats = torc__calloc(seats, sizeof(struct seat));
-		if (!sv->lanes[i].seats)
+		sv->stations[i].server = sv;
+		sv->stations[i].loop = (int)i;
+		sv->stations[i].seats = torc__calloc(seats, sizeof(struct seat));
+		if (!sv->stations[i].seats)
 			return -ENOMEM;
 	}
 	return 0;
 }
 
-static void free_lanes(struct server *sv)
+static void free_stations(struct server *sv)
 {
-	for (int i = 0; sv->lanes && i < torc_loop_count(); i++)
-		torc__free(sv->lanes[i].seats);
-	torc__free(sv->lanes);
+	for (int i = 0; sv->stations && i < torc_loop_count(); i++)
+		torc__free(sv->stations[i].seats);
+	torc__free(sv->stations);
 	torc__free(sv->sockets);
 }
 
@@ -681,13 +880,12 @@ int torc_serve_with(const struct torc_serve_options *options)
 		sv.address_count++;
 	if (options->handover)
 		r = torc__handover_request(options->handover, &sv.handover);
-	if (r < 0 && options->on_error)
-		options->on_error(options->handover, r, options->arg);
+	tell_error(&sv, r);
 	if (!r)
-		r = make_lanes(&sv);
+		r = make_stations(&sv);
 	if (!r)
 		r = listen_and_serve(&sv);
-	free_lanes(&sv);
+	free_stations(&sv);
 	torc__handover_done(&sv.handover);
 	return r == -ECANCELED ? 0 : r;
 }

@@ -22,6 +22,12 @@ enum torc_at_limit {
 	TORC_AT_LIMIT_RESET, /* they are reset, so that the peer knows at once */
 };
 
+/* On which loop a connection runs. */
+enum torc_balance {
+	TORC_BALANCE_KERNEL, /* where it is accepted: the kernel spreads them by their addresses, as chance has it */
+	TORC_BALANCE_LEAST, /* where the fewest are; one that moves costs a mail to the other loop */
+};
+
 struct torc_serve_options {
 	const char *const *addresses; /* NULL-terminated; see torc_listen */
 	torc_serve_fn *handler;
@@ -30,6 +36,7 @@ struct torc_serve_options {
 	uint64_t grace_ns;           /* to finish when the server stops; default 5 s */
 	size_t connections_max;      /* per loop; default 1048576 */
 	enum torc_at_limit at_limit; /* what becomes of further ones */
+	enum torc_balance balance;   /* with several loops */
 	struct torc_rate
 		*accept_rate; /* of all loops together, to be accepted; borrowed. NULL: no limit */
 	size_t stack_bytes;   /* of a connection's fiber; default: the runtime's */
@@ -53,11 +60,14 @@ struct torc_serve_options {
  * address as it is written in `addresses`; what the old one does not have is opened anew, what the new one does not want is
  * closed. When it serves, the old one stops accepting, and returns when its connections have ended: those that wait for
  * data go on for the grace period, so that no request is lost that is on its way (HTTP tells them to close with the next
- * answer), and then as in any other end. Until the new program serves, nothing has changed for the old one: it may crash
- * without harm.
+ * answer), and then as in any other end. A cancellation meanwhile is an ordinary end at once: SIGTERM does not wait for the first
+ * of the two periods. Until the new program serves, nothing has changed for the old one: it may crash without harm.
+ *
+ * A program that was killed leaves "PATH" behind, which the next one replaces, and perhaps "PATH.PID". Anything but a socket at
+ * the path is left alone: -ENOTSOCK.
  *
  * Only processes of the same user, or of root, can take over: the socket has mode 0600, and both sides look who the other
- * one is. Not in the simulator.
+ * one is. Not in the simulator: -ENOSYS.
  */
 
 /*
@@ -73,7 +83,11 @@ struct torc_serve_options {
  *             -EADDRINUSE, -EINVAL, ...   as torc_listen: nothing was served
  *             -EPERM       handover: the process there is somebody else's
  *             -EPROTO      handover: what listens there is no server of torc's
+ *             -ENOTSOCK    handover: at the path is something else
+ *             -EAGAIN      handover: the process there does not answer, or is being replaced by another one: nothing was served
+ *             -EMFILE      handover: there is no room for its sockets
  *             -ENAMETOOLONG, -EACCES, ...   handover: as torc_listen of a Unix socket
+ *             -ENOSYS      handover, in the simulator
  *             -ENOMEM
  * Suspends    until cancelled
  * Thread      a fiber's

@@ -282,13 +282,31 @@ void torc__stream_took(struct torc_stream *s, uint64_t n)
 		s->rx_left -= n;
 }
 
+/* Where those wait that wait for bytes: a server that drains wakes them. */
+static int await_rate(struct torc_stream *s)
+{
+	int r = torc_scope_status();
+
+	while (!r && s->rx_resume_ns > torc_now_ns()) {
+		struct torc_scope scope;
+
+		if (must_drain(s))
+			return -ECANCELED;
+		torc_scope_enter_until(&scope, s->rx_resume_ns);
+		(void)torc__slot_wait(&s->rx_wait, &rx_kind);
+		torc_scope_leave(&scope);
+		r = torc_scope_status();
+	}
+	return r;
+}
+
 /* At the beginning of each call that reads. */
 static int begin_read(struct torc_stream *s)
 {
 	if (torc__unlikely(s->owed))
 		torc_stream_consume(s, 0);
 	if (torc__unlikely(s->rx_rate != NULL) && s->rx_resume_ns > torc_now_ns())
-		return torc_sleep_until(s->rx_resume_ns);
+		return await_rate(s);
 	return 0;
 }
 

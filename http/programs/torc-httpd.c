@@ -109,6 +109,7 @@ static int app(void *arg)
 		.handler = handle,
 		.arg = h,
 		.handover = h->program.handover,
+		.balance = h->program.balance,
 		.on_listen = on_listen,
 		.on_error = on_error,
 	});

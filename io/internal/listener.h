@@ -1,5 +1,5 @@
 /*
- * io/internal/listener.h - the end of a listener in two steps.
+ * io/internal/listener.h - listeners on sockets that there are already, and their end in two steps.
  */
 #ifndef TORC_IO_INTERNAL_LISTENER_H
 #define TORC_IO_INTERNAL_LISTENER_H
@@ -11,5 +11,14 @@
  * is none: -EAGAIN. Suspends briefly, also in a cancelled scope.
  */
 int torc__listener_stop(struct torc_listener *listener);
+
+/* A connection that was taken is not wanted now: it is among those accepted again. */
+void torc__listener_return(struct torc_listener *listener, int fd);
+
+/* On a socket that listens, which may also be descriptor 0; as if torc_listen had opened it. */
+void torc__listener_adopt(struct torc_listener *listener, int fd);
+
+/* The file of such an address: of a Unix socket that is not abstract. Of any other: nothing. */
+void torc__listener_remove_file(const char *address);
 
 #endif

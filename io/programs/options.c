@@ -20,6 +20,7 @@ static void help(const struct program *p)
 	       "  --loops N       event loops, each a thread on a core (default: one per core)\n",
 	       p->name, p->what, p->serves_udp ? "udp://HOST:PORT, " : "", p->default_address);
 	printf("  --handover PATH a later process with the same path takes over without losing a connection\n");
+	printf("  --balance       a connection runs on the loop that has the fewest\n");
 	if (p->serves_files)
 		printf("  --root DIR      serve the files of a directory\n");
 	printf("  --quiet         print errors only\n"
@@ -79,6 +80,7 @@ static int take(struct program *p, int option, char **argv)
 	case 'r':
 		return p->serves_files ? set_root(p, optarg) : wrong(p, "unknown option", "--root");
 	case 'o': p->handover = optarg; return -1;
+	case 'b': p->balance = TORC_BALANCE_LEAST; return -1;
 	case 'q': p->quiet = true; return -1;
 	case 'h': help(p); return 0;
 	case 'v': printf("%s %s\n", p->name, TORC_VERSION); return 0;
@@ -93,6 +95,7 @@ int program_parse(struct program *p, int argc, char **argv)
 		{ "listen", required_argument, NULL, 'l' },
 		{ "loops", required_argument, NULL, 'n' },
 		{ "handover", required_argument, NULL, 'o' },
+		{ "balance", no_argument, NULL, 'b' },
 		{ "root", required_argument, NULL, 'r' },
 		{ "quiet", no_argument, NULL, 'q' },
 		{ "help", no_argument, NULL, 'h' },

@@ -6,6 +6,8 @@
 
 #include <stdbool.h>
 
+#include <torc/io/server.h>
+
 #define PROGRAM_ADDRESSES_MAX 64
 
 struct program {
@@ -22,6 +24,7 @@ struct program {
 	bool quiet;
 	const char *root;
 	const char *handover; /* NULL: none */
+	enum torc_balance balance;
 };
 
 /*

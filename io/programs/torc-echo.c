@@ -132,6 +132,7 @@ static int serve_streams(struct echo *e, const char *const *addresses)
 		.handler = echo,
 		.arg = e,
 		.handover = e->program.handover,
+		.balance = e->program.balance,
 		.on_listen = on_listen,
 		.on_error = on_error,
 	});
