@@ -180,6 +180,39 @@ Test(handover, what_the_next_one_does_not_want_is_closed_and_what_it_wants_is_op
 	check_eq(run_with(&loops3, other_addresses, NULL), 0);
 }
 
+/* A socket that the first one was started with: its file is not a server's to remove. */
+static int inherited(void *arg)
+{
+	struct sockaddr_un a = { .sun_family = AF_UNIX };
+	struct instance first = at_place(), next = at_place();
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	char address[32];
+
+	(void)arg;
+	make_paths();
+	strcpy(a.sun_path, web_path);
+	check_eq(bind(fd, (struct sockaddr *)&a, sizeof(a)), 0);
+	check_eq(listen(fd, 10), 0);
+	snprintf(address, sizeof(address), "fd:%d", fd);
+	first.addresses[1] = next.addresses[1] = address;
+	start_first(&first);
+	close(fd); /* the next one has it from the first one only */
+	start_instance(&next);
+	await_end(&first);
+	check_serves(&next);
+	stop_instance(&next);
+	join_instance(&first, 0);
+	check(exists(web_path));
+	unlink(web_path);
+	return 0;
+}
+
+Test(handover, inherited_sockets_are_handed_over_and_their_files_stay)
+{
+	run(inherited, NULL);
+	check_eq(run_with(&loops3, inherited, NULL), 0);
+}
+
 static int two_at_once(void *arg)
 {
 	struct instance a = at_place(), b = at_place(), c = at_place();
