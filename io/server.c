@@ -439,40 +439,26 @@ static uint64_t grace_of(const struct torc_serve_options *o)
 static const struct torc__wait_kind drain_kind = { "connections to end", torc__slot_cancel,
 						   describe_room };
 
-static bool is_busy(struct station *st)
+/* Until all have ended, or the scope, or there is no time for it. */
+static void await_connections(struct station *st)
 {
-	return count_of(st);
-}
-
-static bool is_full_here(struct station *st)
-{
-	return count_of(st) >= most_of(st);
-}
-
-/* Until enough have ended, or the scope, or there is no time for it. */
-static void await_connections(struct station *st, bool (*are_many)(struct station *))
-{
-	while (are_many(st) && !st->hurry && torc__slot_wait(&st->waiter, &drain_kind) == 0)
+	while (count_of(st) && !st->hurry && torc__slot_wait(&st->waiter, &drain_kind) == 0)
 		;
 }
 
-/* What was accepted already. After a handover it waits for room, else it is too late for it. */
+/* What was accepted already. After a handover none may be lost, so the limit is exceeded by a few. */
 static void serve_accepted(struct station *st)
 {
-	struct torc_scope scope;
-	int fd;
-
-	torc_scope_enter(&scope, st->gently ? grace_of(st->server->options) : 0);
 	for (size_t i = 0; i < st->open; i++) {
+		int fd;
+
 		while ((fd = torc__listener_stop(&st->seats[i].listener)) >= 0) {
-			await_connections(st, is_full_here);
-			if (is_full_here(st))
+			if (!st->gently && count_of(st) >= most_of(st))
 				reset(fd);
 			else
 				serve_late(st, fd);
 		}
 	}
-	torc_scope_leave(&scope);
 }
 
 /* Those that wait for data go on as if nothing had happened: see above. */
@@ -482,7 +468,7 @@ static void drain_gently(struct station *st)
 
 	st->drain = TORC__DRAIN_GENTLY;
 	torc_scope_enter(&scope, grace_of(st->server->options));
-	await_connections(st, is_busy);
+	await_connections(st);
 	torc_scope_leave(&scope);
 }
 
