@@ -17,6 +17,7 @@
 
 struct file {
 	struct hasher *hasher;
+	struct file *next;
 	char *path;
 	uint64_t hash;
 	int fd;
@@ -29,8 +30,8 @@ struct hasher {
 	const char *root;
 	struct torc_executor *pool;
 	struct torc_group group;
-	struct file **done; /* [count] */
-	size_t count, capacity;
+	struct file *done; /* a list */
+	size_t count;
 	bool failed;
 };
 
@@ -69,26 +70,11 @@ static void free_file(struct file *f)
 	free(f);
 }
 
-static int keep(struct hasher *h, struct file *f)
+static void fail(struct file *f, int error)
 {
-	size_t capacity = h->capacity ? 2 * h->capacity : 64;
-	struct file **done;
-
-	if (h->count == h->capacity) {
-		done = realloc(h->done, capacity * sizeof(struct file *));
-		if (!done)
-			return -ENOMEM;
-		h->done = done;
-		h->capacity = capacity;
-	}
-	h->done[h->count++] = f;
-	return 0;
-}
-
-static void fail(struct hasher *h, const char *path, int error)
-{
-	fprintf(stderr, "hash: %s: %s\n", path, strerror(-error));
-	h->failed = true;
+	fprintf(stderr, "hash: %s: %s\n", f->path, strerror(-error));
+	f->hasher->failed = true;
+	free_file(f);
 }
 
 /* One that cannot be read is told of; the others go on. */
@@ -101,13 +87,14 @@ static int run_file(void *arg)
 	r = f->piece ? hash_file(f) : -ENOMEM;
 	free(f->piece);
 	torc_close(f->fd);
-	if (r == 0)
-		r = keep(f->hasher, f);
 	if (r < 0) {
-		fail(f->hasher, f->path, r);
-		free_file(f);
+		fail(f, r);
+		return r == -ECANCELED ? r : 0;
 	}
-	return r == -ECANCELED ? r : 0;
+	f->next = f->hasher->done;
+	f->hasher->done = f;
+	f->hasher->count++;
+	return 0;
 }
 
 /* Waits while FILES_AT_ONCE are in work. */
@@ -115,11 +102,9 @@ static int visit(const struct torc_walk_entry *e, void *arg)
 {
 	struct hasher *h = arg;
 	struct file *f;
-	int r;
+	int r = e->error;
 
-	if (e->error)
-		fail(h, e->path, e->error);
-	if (e->error || e->type != DT_REG)
+	if (!r && e->type != DT_REG)
 		return TORC_WALK_ON;
 	f = calloc(1, sizeof(*f));
 	if (!f || asprintf(&f->path, "%s/%s", h->root, e->path) < 0) {
@@ -127,13 +112,12 @@ static int visit(const struct torc_walk_entry *e, void *arg)
 		return -ENOMEM;
 	}
 	f->hasher = h;
-	f->fd = r = torc_openat(e->dirfd, e->name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK, 0);
+	if (!r)
+		f->fd = r = torc_openat(e->dirfd, e->name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK, 0);
 	if (r >= 0 && (r = torc_group_spawn(&h->group, run_file, f)) < 0)
 		torc_close(f->fd);
-	if (r >= 0)
-		return TORC_WALK_ON;
-	fail(h, f->path, r);
-	free_file(f);
+	if (r < 0)
+		fail(f, r);
 	return r == -ECANCELED ? r : TORC_WALK_ON;
 }
 
@@ -142,16 +126,20 @@ static int by_path(const void *a, const void *b)
 	return strcmp((*(struct file *const *)a)->path, (*(struct file *const *)b)->path);
 }
 
-static void show(struct hasher *h, bool all)
+static int show(struct hasher *h)
 {
-	if (h->count)
-		qsort(h->done, h->count, sizeof(struct file *), by_path);
-	for (size_t i = 0; i < h->count; i++) {
-		if (all)
-			printf("%016" PRIx64 "  %s\n", h->done[i]->hash, h->done[i]->path);
-		free_file(h->done[i]);
-	}
-	free(h->done);
+	struct file **files = calloc(h->count + 1, sizeof(struct file *));
+	size_t n = 0;
+
+	if (!files)
+		return -ENOMEM;
+	for (struct file *f = h->done; f; f = f->next)
+		files[n++] = f;
+	qsort(files, n, sizeof(struct file *), by_path);
+	for (size_t i = 0; i < n; i++)
+		printf("%016" PRIx64 "  %s\n", files[i]->hash, files[i]->path);
+	free(files);
+	return h->failed ? -EIO : 0;
 }
 
 static int hash_all(struct hasher *h, char **roots)
@@ -178,8 +166,15 @@ static int app(void *arg)
 		return r;
 	r = hash_all(&h, arg);
 	torc_executor_destroy(h.pool);
-	show(&h, r == 0);
-	return r < 0 ? r : h.failed ? -EIO : 0;
+	if (r == 0)
+		r = show(&h);
+	while (h.done) {
+		struct file *f = h.done;
+
+		h.done = f->next;
+		free_file(f);
+	}
+	return r;
 }
 
 int main(int argc, char **argv)
