@@ -25,7 +25,7 @@ struct micro {
 extern const struct micro micro_switch, micro_yield, micro_spawn, micro_sleep, micro_scope,
 	micro_cross, micro_memory, micro_http_parse, micro_op, micro_chan, micro_select,
 	micro_mutex, micro_local, micro_timeout, micro_gen, micro_submit, micro_fork, micro_map,
-	micro_offload, micro_process;
+	micro_offload, micro_process, micro_zerocopy;
 
 /* Print one result of the bench that runs. @target: the value that is to be reached, less is better. */
 void micro_report(const char *metric, double value, const char *unit, double target);

@@ -13,10 +13,11 @@
 #include "bench/micro.h"
 
 static const struct micro *const micros[] = {
-	&micro_switch, &micro_yield,      &micro_spawn, &micro_sleep,   &micro_scope,
-	&micro_chan,   &micro_select,     &micro_mutex, &micro_op,      &micro_cross,
-	&micro_memory, &micro_http_parse, &micro_local, &micro_timeout, &micro_gen,
-	&micro_submit, &micro_fork,       &micro_map,   &micro_offload, &micro_process,
+	&micro_switch,   &micro_yield,      &micro_spawn, &micro_sleep,   &micro_scope,
+	&micro_chan,     &micro_select,     &micro_mutex, &micro_op,      &micro_cross,
+	&micro_memory,   &micro_http_parse, &micro_local, &micro_timeout, &micro_gen,
+	&micro_submit,   &micro_fork,       &micro_map,   &micro_offload, &micro_process,
+	&micro_zerocopy,
 };
 
 #define MICRO_COUNT (sizeof(micros) / sizeof(micros[0]))

@@ -5,8 +5,14 @@
 #include "core/internal/fiber.h"
 #include "core/internal/opcode.h"
 
+/*
+ * A send without a copy completes twice (io_uring_prep_send_zc(3)): with its result, then with the notification that the
+ * memory is free, which has no result. The fiber waits for both.
+ */
 static void wait_cqe(struct torc_op *op, int res, unsigned cqe_flags)
 {
+	if (torc__unlikely(cqe_flags & IORING_CQE_F_NOTIF))
+		res = op->res;
 	op->res = res;
 	op->cqe_flags = cqe_flags;
 	/* It may complete before its fiber is parked, when a full queue was submitted early. */

@@ -394,6 +394,32 @@ TORC_API TORC_MUST_CHECK int torc_splice(int from, off_t from_offset, int to, of
 TORC_API TORC_MUST_CHECK int torc_tee(int from, int to, size_t len, unsigned flags);
 
 /*
+ * torc_sendfile - the contents of a file to a stream socket. For a whole file call it again with what is left.
+ *
+ * From 64 KiB on the bytes go by way of a pipe, inside of the kernel: a thread of the kernel reads the file, where it may wait for a
+ * disk, and the fiber waits while the peer does not keep up, with two descriptors and no memory. Less than that, and what
+ * cannot be spliced, is read into memory, 64 KiB at a time. What is written to the file meanwhile may be sent or not.
+ *
+ *   @socket  connected; made non-blocking (O_NONBLOCK) for that, and stays so: operations of the ring wait all the same, but
+ *            direct system calls of others who share it by dup(2) or fork(2) do not
+ *   @file    a regular file, or what else torc_pread can read; its own position stays
+ *   @offset  0 or more, from its beginning
+ *   @len     one call sends 1 GiB at most
+ *
+ * Returns     1..len   bytes sent: taken by the socket. Fewer at the end of the file, or when what follows came in between:
+ *                      then the next call tells
+ *             0        offset is at the end of the file, or beyond. Or len is 0
+ *             -ECANCELED, -ETIMEDOUT   the scope: nothing was sent
+ *             -EPIPE, -ECONNRESET      as torc_send; after a short count -EPIPE for both
+ *             -EINVAL, -EISDIR, -ESPIPE, ...   as torc_pread, of the file
+ *             -ENOTSOCK, -EBADF
+ * Suspends    always, unless the scope has ended or it has nothing to do
+ * Thread      a fiber's; one sender per socket at a time
+ * Source      sendfile(2), splice(2), io_uring_prep_splice(3)
+ */
+TORC_API TORC_MUST_CHECK int torc_sendfile(int socket, int file, off_t offset, size_t len);
+
+/*
  * torc_copy_file_range - from file to file: shared, where the file system can, or copied inside of the kernel. On another thread.
  *
  *   @from_offset, @to_offset  0 or more

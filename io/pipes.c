@@ -66,3 +66,20 @@ void torc__pipe_give(struct torc__loop *loop, struct torc__pipe pipe, bool empty
 	else
 		close_both(pipe);
 }
+
+ssize_t torc__splice_now(int from, int to, size_t len)
+{
+	ssize_t n;
+
+	do
+		n = splice(from, NULL, to, NULL, len, SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
+	while (n < 0 && errno == EINTR);
+	return n < 0 ? -errno : n;
+}
+
+bool torc__set_nonblocking(int fd)
+{
+	int flags = fcntl(fd, F_GETFL);
+
+	return flags >= 0 && (flags & O_NONBLOCK || fcntl(fd, F_SETFL, flags | O_NONBLOCK) == 0);
+}

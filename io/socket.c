@@ -23,6 +23,17 @@ int torc_send(int fd, const void *buf, size_t len, int flags)
 	return TORC__CALL(send, fd, buf, torc__at_once(len), flags | MSG_NOSIGNAL);
 }
 
+static void io_uring_prep_send_without_copy(struct io_uring_sqe *sqe, int fd, const void *buf,
+					    size_t len, int flags)
+{
+	io_uring_prep_send_zc(sqe, fd, buf, len, flags | MSG_NOSIGNAL, 0);
+}
+
+int torc_send_zc(int fd, const void *buf, size_t len, int flags)
+{
+	return TORC__CALL(send_without_copy, fd, buf, torc__at_once(len), flags);
+}
+
 int torc_send_all(int fd, const void *buf, size_t len)
 {
 	const char *p = buf;
@@ -53,6 +64,11 @@ int torc_recvmsg(int fd, struct msghdr *message, int flags)
 int torc_sendmsg(int fd, const struct msghdr *message, int flags)
 {
 	return TORC__CALL(sendmsg, fd, message, (unsigned)(flags | MSG_NOSIGNAL));
+}
+
+int torc_sendmsg_zc(int fd, const struct msghdr *message, int flags)
+{
+	return TORC__CALL(sendmsg_zc, fd, message, (unsigned)(flags | MSG_NOSIGNAL));
 }
 
 int torc_recvfrom(int fd, void *buf, size_t len, int flags, struct torc_address *ret_from)

@@ -53,6 +53,30 @@ TORC_API TORC_MUST_CHECK int torc_send(int fd, const void *buf, size_t len, int 
 TORC_API TORC_MUST_CHECK int torc_send_all(int fd, const void *buf, size_t len);
 
 /*
+ * torc_send_zc - send bytes without copying them: the network card reads the caller's memory. torc_sendmsg_zc - with addresses
+ * and control data.
+ *
+ * It returns when the memory is free again: for TCP that is when the peer has acknowledged the bytes, about one round trip after
+ * torc_send would have returned. So it is for large pieces (from some 16 KiB on; bench/micro_zerocopy.c measures it) and several
+ * fibers or connections; over loopback the kernel copies all the same.
+ *
+ * Cancelling it stops the sending, but what was taken already is waited for as long as the peer takes to acknowledge it, or the
+ * connection to fail: the kernel does not give the memory back. torc_set_user_timeout limits that.
+ *
+ *   @buf    [len] bytes, not to be changed until it returns
+ *   @flags  of send(2). With MSG_WAITALL it goes on until all is sent
+ *
+ * Returns     as torc_send and torc_sendmsg, also in a scope that ended after the bytes were taken, and
+ *             -EOPNOTSUPP   a kind of socket that cannot, such as a Unix socket
+ *             -ENOMEM       RLIMIT_MEMLOCK: the memory is pinned meanwhile
+ * Suspends    always
+ * Thread      a fiber's; one sender per socket at a time. Not in the simulator, which ends the run
+ * Source      io_uring_prep_send_zc(3), io_uring_prep_sendmsg_zc(3)
+ */
+TORC_API TORC_MUST_CHECK int torc_send_zc(int fd, const void *buf, size_t len, int flags);
+TORC_API TORC_MUST_CHECK int torc_sendmsg_zc(int fd, const struct msghdr *message, int flags);
+
+/*
  * torc_recvfrom - receive bytes, or a datagram, and who sent it.
  *
  *   @buf       [len] bytes, 0 for those of a datagram to be dropped

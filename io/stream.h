@@ -258,8 +258,8 @@ TORC_API TORC_MUST_CHECK int torc_stream_shutdown(struct torc_stream *stream);
 /*
  * torc_stream_copy - what `from` reads until its end, to `to`.
  *
- * Between two sockets, or a socket and a pipe, the kernel moves the bytes without showing them (splice(2)); what was
- * received before is sent first. The descriptors are made non-blocking for that, and stay so: others who have them by dup(2) or
+ * Between two sockets, a socket and a pipe, or from a file of 64 KiB or more to a socket, the kernel moves the bytes without showing
+ * them (splice(2)); what was received before is sent first. The sockets and pipes are made non-blocking for that, and stay so: others who have them by dup(2) or
  * fork(2) see it. `to` is flushed, and not shut down.
  *
  *   @most        0 .. UINT64_MAX: after so many bytes it returns as at the end

@@ -5,7 +5,8 @@
  * directly, since it does not wait (the descriptors are non-blocking), and a poll in the ring where it would. The ring's own
  * operation for it is no help: it always goes to a thread of the kernel, which costs more than it moves. A socket needs a pipe
  * in between; it is taken from the loop's when there is something to move, and given back when that has got through, so
- * that a connection that waits has none.
+ * that a connection that waits has none. A long file is the exception: reading it may wait for a disk, so that the ring
+ * does it, and its bytes too go through a pipe.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -13,6 +14,7 @@
 #include <sys/stat.h>
 
 #include <torc/core/scope.h>
+#include <torc/io/file.h>
 #include <torc/io/stream.h>
 
 #include "core/internal/fiber.h"
@@ -77,6 +79,7 @@ enum end_kind {
 	OTHER,
 	PIPE,
 	SOCKET,
+	LONG_FILE, /* of which it pays */
 };
 
 static enum end_kind kind_of(int fd)
@@ -85,6 +88,8 @@ static enum end_kind kind_of(int fd)
 
 	if (fd < 0 || fstat(fd, &st) < 0)
 		return OTHER;
+	if (S_ISREG(st.st_mode) && st.st_size >= TORC__SPLICE_LEAST)
+		return LONG_FILE;
 	return S_ISSOCK(st.st_mode) ? SOCKET : S_ISFIFO(st.st_mode) ? PIPE : OTHER;
 }
 
@@ -106,16 +111,6 @@ static int take_turns(struct copy *c)
 		return 0;
 	c->rounds = 0;
 	return torc_yield();
-}
-
-static ssize_t move(int from, int to, size_t len)
-{
-	ssize_t n;
-
-	do
-		n = splice(from, NULL, to, NULL, len, SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
-	while (n < 0 && errno == EINTR);
-	return n < 0 ? -errno : n;
 }
 
 static size_t at_once(const struct copy *c)
@@ -147,6 +142,12 @@ static int failed_to_read(struct copy *c, int r)
 	return r;
 }
 
+/* Nor is a scope that has ended its failure. */
+static int failed_to_read_file(struct copy *c, int r)
+{
+	return r == torc_scope_status() ? r : failed_to_read(c, r);
+}
+
 static int failed_directly(struct copy *c, int r)
 {
 	/* A pipe to read from does not fail, and one to write to only with EPIPE. */
@@ -165,7 +166,7 @@ static int splice_directly(struct copy *c)
 	int r = 0;
 
 	while (!r && c->left) {
-		ssize_t n = move(c->from->fd, c->to->tx_fd, at_once(c));
+		ssize_t n = torc__splice_now(c->from->fd, c->to->tx_fd, at_once(c));
 
 		if (!n)
 			return at_end(c);
@@ -188,7 +189,7 @@ static int splice_directly(struct copy *c)
 static int push_out(struct copy *c, struct torc__pipe pipe, size_t len)
 {
 	while (len) {
-		ssize_t n = move(pipe.rx, c->to->tx_fd, len);
+		ssize_t n = torc__splice_now(pipe.rx, c->to->tx_fd, len);
 		int r;
 
 		if (n > 0) {
@@ -214,7 +215,7 @@ static int splice_once(struct copy *c)
 
 	if (r < 0)
 		return r;
-	n = move(c->from->fd, pipe.tx, at_once(c));
+	n = torc__splice_now(c->from->fd, pipe.tx, at_once(c));
 	if (n > 0) {
 		count(c, (size_t)n);
 		r = push_out(c, pipe, (size_t)n);
@@ -241,14 +242,34 @@ static int splice_through_pipe(struct copy *c)
 	return r;
 }
 
-/* --- which of them --- */
-
-static bool set_nonblocking(int fd)
+/* The ring reads the file, at its own position, so that a disk is not waited for here. 0: the end, or so much as was asked for. */
+static int splice_file(struct copy *c)
 {
-	int flags = fcntl(fd, F_GETFL);
+	struct torc__loop *loop = c->from->buffers->loop;
+	int r = 0;
 
-	return flags >= 0 && (flags & O_NONBLOCK || fcntl(fd, F_SETFL, flags | O_NONBLOCK) == 0);
+	while (!r && c->left) {
+		struct torc__pipe pipe;
+		int n;
+
+		r = torc__pipe_take(loop, &pipe);
+		if (r < 0)
+			return r;
+		n = torc_splice(c->from->fd, -1, pipe.tx, -1, at_once(c), SPLICE_F_MOVE);
+		if (n > 0) {
+			count(c, (size_t)n);
+			r = push_out(c, pipe, (size_t)n);
+		}
+		torc__pipe_give(loop, pipe, n >= 0 && !r);
+		if (!n)
+			return at_end(c);
+		if (n < 0)
+			return failed_to_read_file(c, n);
+	}
+	return r;
 }
+
+/* --- which of them --- */
 
 /* Can it be spliced, and how? NULL: it cannot. */
 static int (*splicer(const struct copy *c))(struct copy *)
@@ -260,7 +281,12 @@ static int (*splicer(const struct copy *c))(struct copy *)
 		return NULL;
 	from = kind_of(c->from->fd);
 	to = kind_of(c->to->tx_fd);
-	if (!from || !to || !set_nonblocking(c->from->fd) || !set_nonblocking(c->to->tx_fd))
+	if (from == LONG_FILE && to == SOCKET)
+		return torc__set_nonblocking(c->to->tx_fd) ? splice_file : NULL;
+	if (from == LONG_FILE || to == LONG_FILE)
+		return NULL;
+	if (!from || !to || !torc__set_nonblocking(c->from->fd) ||
+	    !torc__set_nonblocking(c->to->tx_fd))
 		return NULL;
 	return from == PIPE || to == PIPE ? splice_directly : splice_through_pipe;
 }

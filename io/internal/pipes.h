@@ -6,7 +6,16 @@
 #ifndef TORC_IO_INTERNAL_PIPES_H
 #define TORC_IO_INTERNAL_PIPES_H
 
+#include <stdbool.h>
+#include <sys/types.h>
+
 #include "core/internal/loop.h"
+
+/*
+ * A piece of a file from which on a pipe costs less than memory: the ring's splice goes to a thread of the kernel, which takes as
+ * long as copying so much (bench/micro_zerocopy.c).
+ */
+#define TORC__SPLICE_LEAST (64u << 10)
 
 /* Asked for; what the kernel grants may be less: /proc/sys/fs/pipe-user-pages-soft. */
 #define TORC__PIPE_BYTES (256u << 10)
@@ -20,5 +29,14 @@ int torc__pipe_take(struct torc__loop *loop, struct torc__pipe *ret);
 
 /* Back again. One with something in it is closed. */
 void torc__pipe_give(struct torc__loop *loop, struct torc__pipe pipe, bool empty);
+
+/* From or to a pipe, whose other end does not wait: bytes, 0 at the end, or a negative errno. Both are non-blocking. */
+ssize_t torc__splice_now(int from, int to, size_t len);
+
+/*
+ * For calls that are made directly. Those who share the description see it; the ring's operations wait all the same, but of a
+ * regular file.
+ */
+bool torc__set_nonblocking(int fd);
 
 #endif
