@@ -130,16 +130,29 @@ static int queue(void *arg)
 	(void)arg;
 	make_paths();
 	a.options.connections_max = 1;
+	a.options.grace_ns = TORC_SECONDS(20);
 	start_first(&a);
 	ping(first = dial_instance(&a, 1));
 	for (int i = 0; i < WAITING; i++)
-		client[i] = dial_instance(&a, 0);
+		check_eq(torc_send(client[i] = dial_instance(&a, 0), "x", 1, 0), 1);
 	start_instance(&b);
-	for (int i = 0; i < WAITING; i++) {
-		ping(client[i]);
-		torc_close(client[i]);
-	}
 	torc_close(first);
+	/* In the old one's turn, when it has accepted them already, or by the next one. */
+	for (int done = 0; done < WAITING;) {
+		for (int i = 0; i < WAITING; i++) {
+			struct pollfd p = { .fd = client[i], .events = POLLIN };
+			char byte;
+
+			if (client[i] < 0 || poll(&p, 1, 0) != 1)
+				continue;
+			check_eq(torc_recv(client[i], &byte, 1, 0), 1);
+			check_le(a.started - a.finished, torc_loop_count());
+			torc_close(client[i]);
+			client[i] = -1;
+			done++;
+		}
+		torc_yield();
+	}
 	stop_instance(&b);
 	join_instance(&a, 0);
 	return 0;
