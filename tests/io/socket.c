@@ -664,7 +664,7 @@ static int refused_options(void *arg)
 			     &(struct torc_listen_options){ .device = "nosuchthing0" }),
 		 -ENODEV);
 	check_eq(torc_listen(&l, "127.0.0.1:0",
-			     &(struct torc_listen_options){ .keepalive = { 99999 } }),
+			     &(struct torc_listen_options){ .keepalive = { .idle_s = 99999 } }),
 		 -EINVAL);
 	check_eq(torc_listen(&l, "unix:@torc-mode", &(struct torc_listen_options){ .mode = 01000 }),
 		 -EINVAL);
