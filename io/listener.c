@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -312,6 +313,23 @@ void torc__listener_return(struct torc_listener *l, int fd)
 int torc__listener_stop(struct torc_listener *l)
 {
 	stop(l);
+	return l->accepted_count ? take(l) : -EAGAIN;
+}
+
+static bool has_waiting(const struct torc_listener *l)
+{
+	struct pollfd p = { .fd = l->fd, .events = POLLIN };
+
+	return torc__on_linux() && poll(&p, 1, 0) == 1;
+}
+
+int torc__listener_last(struct torc_listener *l)
+{
+	while (!l->accepted_count && has_waiting(l)) {
+		io_uring_prep_accept(torc_op_start(&l->op, on_accept), l->fd, NULL, NULL,
+				     SOCK_CLOEXEC);
+		stop(l); /* it has been tried at least once then */
+	}
 	return l->accepted_count ? take(l) : -EAGAIN;
 }
 

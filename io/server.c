@@ -450,14 +450,17 @@ static void await_connections(struct station *st)
 static void serve_accepted(struct station *st)
 {
 	for (size_t i = 0; i < st->open; i++) {
+		struct torc_listener *l = &st->seats[i].listener;
 		int fd;
 
-		while ((fd = torc__listener_stop(&st->seats[i].listener)) >= 0) {
+		while ((fd = torc__listener_stop(l)) >= 0) {
 			if (!st->gently && count_of(st) >= most_of(st))
 				reset(fd);
 			else
 				serve_late(st, fd);
 		}
+		if (st->gently && (fd = torc__listener_last(l)) >= 0)
+			serve_late(st, fd);
 	}
 }
 
@@ -716,13 +719,26 @@ static void tell_error(const struct server *sv, int error)
 		o->on_error(o->handover, error, o->arg);
 }
 
-/* From here on it is this process that serves. */
+static void tell_addresses(const struct server *sv)
+{
+	const struct torc_serve_options *o = sv->options;
+
+	for (size_t i = 0; o->on_listen && i < sv->address_count; i++)
+		o->on_listen(first_seat(sv, i)->listener.address, o->arg);
+}
+
+/*
+ * From here on it is this process that serves. Only then is it told to the program: whoever hears of it may start the next one,
+ * which is to find this one at its path.
+ */
 static int take_path(struct server *sv)
 {
 	int unnamed = 0,
 	    r = torc__handover_replace(&sv->handover, sv->options->handover, &sv->next, &unnamed);
 
 	tell_error(sv, r < 0 ? r : unnamed);
+	if (!r)
+		tell_addresses(sv);
 	return r;
 }
 
@@ -798,8 +814,8 @@ static int serve_everywhere(struct server *sv)
 	struct torc_group group;
 	int r, ended;
 
-	for (size_t i = 0; sv->options->on_listen && i < sv->address_count; i++)
-		sv->options->on_listen(first_seat(sv, i)->listener.address, sv->options->arg);
+	if (!sv->options->handover)
+		tell_addresses(sv);
 	torc_latch_init(&sv->starting, (uint32_t)torc_loop_count());
 	torc_group_enter(&group);
 	r = spawn_stations(sv, &group);

@@ -48,7 +48,8 @@ struct torc_serve_options {
 	 * A path where the next process finds this one, for a restart that no client notices: see below. NULL: none.
 	 */
 	const char *handover;
-	/* Called once per address when all loops listen, with the address that was bound. May be NULL. */
+	/* Called once per address when all loops listen, with the address that was bound; with a handover, when this process
+	 * has taken over, or can be found at the path. May be NULL. */
 	void (*on_listen)(const char *address, void *arg);
 	/* Called when a listener cannot be set up, before torc_serve_with returns the error. May be NULL. */
 	void (*on_error)(const char *address, int error, void *arg);

@@ -717,6 +717,53 @@ static void end_old(struct old *o, struct torc_group *g)
 	unlink(place);
 }
 
+/* It had as many loops, each with a socket of its own. */
+enum { OLD_LOOPS = 5 };
+
+static struct torc_listener of_loop[OLD_LOOPS];
+
+static void had_many_loops(struct old *o, int peer)
+{
+	(void)o;
+	hear_text(peer, "torc handover 1");
+	for (int i = 0; i < OLD_LOOPS; i++)
+		give(peer, "listen 127.0.0.1:0", of_loop[i].fd);
+	answer(peer, "end");
+	hear_text(peer, "ready");
+	answer(peer, "bye");
+}
+
+static int fewer_loops(void *arg)
+{
+	struct old o = { .play = had_many_loops, .steps = 1 };
+	struct instance b = at_place();
+	struct torc_group g;
+	int fd;
+
+	(void)arg;
+	b.addresses[1] = NULL;
+	begin_old(&o, &g);
+	for (int i = 0; i < OLD_LOOPS; i++)
+		check_eq(torc_listen(&of_loop[i], "127.0.0.1:0", NULL), 0);
+	start_first(&b);
+	for (int i = 0; i < OLD_LOOPS; i++) { /* they are told apart by their ports here */
+		check_ge(fd = torc_dial(of_loop[i].address), 0);
+		ping(fd);
+		torc_close(fd);
+	}
+	stop_instance(&b);
+	for (int i = 0; i < OLD_LOOPS; i++)
+		torc_listener_close(&of_loop[i]);
+	end_old(&o, &g);
+	return 0;
+}
+
+Test(handover, with_fewer_loops_than_before_each_socket_is_still_served)
+{
+	run(fewer_loops, NULL);
+	check_eq(run_with(&loops3, fewer_loops, NULL), 0);
+}
+
 struct end_of_old {
 	void (*play)(struct old *old, int peer);
 	bool keeps_path;

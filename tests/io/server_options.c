@@ -497,12 +497,12 @@ static int no_room(void *arg)
 	enum { CLIENTS = 24 };
 	struct instance in = {
 		.addresses = { arg },
-		.options = { .balance = TORC_BALANCE_LEAST, .connections_max = 6 },
+		.options = { .balance = TORC_BALANCE_LEAST, .connections_max = 5 },
 	};
 	int client[CLIENTS], ended;
 
 	start_instance(&in);
-	for (int round = 0; round < 6; round++) {
+	for (int round = 0; round < 20; round++) {
 		ended = 0;
 		for (int i = 0; i < 10; i++) {
 			char byte;
