@@ -302,14 +302,6 @@ static void stop(struct torc_listener *l)
 		torc__slot_wait(&l->waiter, &close_kind);
 }
 
-void torc__listener_return(struct torc_listener *l, int fd)
-{
-	if (grow_accepted(l))
-		l->accepted[(l->accepted_head + l->accepted_count++) % l->accepted_capacity] = fd;
-	else
-		torc_close(fd);
-}
-
 int torc__listener_stop(struct torc_listener *l)
 {
 	stop(l);

@@ -63,6 +63,12 @@ struct server {
 	struct torc_event replaced;  /* by the next process, which serves */
 };
 
+struct acceptor {
+	struct station *station;
+	struct torc_listener *listener;
+	struct torc_task task;
+};
+
 /* A listener, and which address it is for. */
 struct seat {
 	struct torc_listener listener;
@@ -82,8 +88,11 @@ struct station {
 	struct seat *seats;
 	size_t open;
 	int loop;
+	struct acceptor *acceptors; /* [acceptor_count] that run, of as many as seats are open */
+	size_t acceptor_count;
 	struct torc_group *connections;
 	struct connection *live;
+	size_t late_count; /* accepted ones that wait for their turn while draining: not in live_count */
 	struct torc__wait *waiter;      /* an acceptor that waits for a connection to end */
 	uint8_t drain;                  /* enum torc__drain */
 	bool gently;                    /* the next process serves already */
@@ -94,12 +103,6 @@ struct station {
 struct arrival {
 	struct station *station; /* where it runs */
 	int fd;
-};
-
-struct acceptor {
-	struct station *station;
-	struct torc_listener *listener;
-	struct torc_task task;
 };
 
 static void link_connection(struct station *st, struct connection *c)
@@ -201,7 +204,7 @@ static void unstarted(void *arg, int error)
 	torc__free(a);
 }
 
-static int spawn_connection(struct station *home, struct station *at, int fd)
+static int spawn_connection(struct station *home, struct station *at, int fd, torc_fn *fn)
 {
 	const struct torc_serve_options *o = home->server->options;
 	struct torc_spawn_options spawn = {
@@ -216,7 +219,7 @@ static int spawn_connection(struct station *home, struct station *at, int fd)
 	if (!a)
 		return -ENOMEM;
 	*a = (struct arrival){ at, fd };
-	r = torc_group_spawn_with(home->connections, &spawn, connection_main, a);
+	r = torc_group_spawn_with(home->connections, &spawn, fn, a);
 	if (r < 0)
 		torc__free(a);
 	return r;
@@ -225,7 +228,7 @@ static int spawn_connection(struct station *home, struct station *at, int fd)
 /* It is counted already where it is to run. */
 static int start_connection(struct station *home, struct station *at, int fd)
 {
-	int r = spawn_connection(home, at, fd);
+	int r = spawn_connection(home, at, fd, connection_main);
 
 	if (r >= 0)
 		return 0;
@@ -237,10 +240,54 @@ static int start_connection(struct station *home, struct station *at, int fd)
 	return r;
 }
 
+/* With a reset the peer knows at once, and nothing is left of it here. */
+static void reset(int fd)
+{
+	const struct linger now = { .l_onoff = 1 };
+
+	(void)torc_sys_setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
+	torc_close(fd);
+}
+
+static size_t most_of(const struct station *st)
+{
+	const struct torc_serve_options *o = st->server->options;
+
+	return o->connections_max ? o->connections_max : CONNECTIONS_MAX;
+}
+
+static int await_place(struct station *st)
+{
+	int r = 0;
+
+	while (!r && count_up(st) > most_of(st)) {
+		count_down(st);
+		r = torc_sleep(TORC_MS(10));
+	}
+	return r;
+}
+
+/* One that was accepted and not taken when the server ends: it has until then to get its turn. */
+static int late_main(void *arg)
+{
+	struct station *st = ((struct arrival *)arg)->station;
+	int r = await_place(st), fd = ((struct arrival *)arg)->fd;
+
+	st->late_count--;
+	if (!r)
+		return connection_main(arg);
+	torc__free(arg);
+	reset(fd);
+	torc__slot_wake(&st->waiter);
+	return r;
+}
+
 static void serve_late(struct station *st, int fd)
 {
-	count_up(st);
-	(void)start_connection(st, st, fd);
+	if (spawn_connection(st, st, fd, late_main) < 0)
+		torc_close(fd);
+	else
+		st->late_count++;
 }
 
 static void describe_room(const struct torc__wait *wait, struct torc__message *m)
@@ -254,16 +301,9 @@ static void describe_room(const struct torc__wait *wait, struct torc__message *m
 static const struct torc__wait_kind room_kind = { "room for a connection", torc__slot_cancel,
 						  describe_room };
 
-static size_t most_of(const struct station *st)
-{
-	const struct torc_serve_options *o = st->server->options;
-
-	return o->connections_max ? o->connections_max : CONNECTIONS_MAX;
-}
-
 static bool balances(const struct station *st)
 {
-	return st->server->options->balance == TORC_BALANCE_LEAST;
+	return st->server->options->balance == TORC_BALANCE_LEAST && torc_loop_count() > 1;
 }
 
 /* Where the next connection is to run: here, unless another loop has fewer. */
@@ -349,15 +389,6 @@ static int await_rate(struct acceptor *a)
 	return torc_sleep_until(at);
 }
 
-/* With a reset the peer knows at once, and nothing is left of it here. */
-static void reset(int fd)
-{
-	const struct linger now = { .l_onoff = 1 };
-
-	(void)torc_sys_setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
-	torc_close(fd);
-}
-
 static int accept_one(struct acceptor *a)
 {
 	struct station *at;
@@ -372,12 +403,11 @@ static int accept_one(struct acceptor *a)
 		return fd;
 	at = take_place(a, &r);
 	if (r < 0)
-		torc__listener_return(a->listener, fd);
+		serve_late(a->station, fd);
 	else if (!at)
 		reset(fd);
 	else if (start_connection(a->station, at, fd) < 0)
-		r = torc_sleep(TORC_MS(
-			50)); /* out of memory, its peer sees an end: better times may come */
+		r = torc_sleep(TORC_MS(50)); /* out of memory: better times may come */
 	return r;
 }
 
@@ -391,18 +421,19 @@ static int acceptor_main(void *arg)
 	return r;
 }
 
-static int spawn_acceptors(struct station *st, struct torc_group *group, struct acceptor *acceptors)
+static int spawn_acceptors(struct station *st, struct torc_group *group)
 {
 	for (size_t i = 0; i < st->open; i++) {
-		struct acceptor *a = &acceptors[i];
+		struct acceptor *a = &st->acceptors[i];
 		struct torc_spawn_options o = { .name = "acceptor", .task = &a->task };
 		int r;
 
+		a->station = st;
 		a->listener = &st->seats[i].listener;
 		r = torc_group_spawn_with(group, &o, acceptor_main, a);
 		if (r < 0)
 			return r;
-		a->station = st; /* it has not run yet; without it there is nothing to join */
+		st->acceptor_count++;
 	}
 	return 0;
 }
@@ -442,23 +473,20 @@ static const struct torc__wait_kind drain_kind = { "connections to end", torc__s
 /* Until all have ended, or the scope, or there is no time for it. */
 static void await_connections(struct station *st)
 {
-	while (count_of(st) && !st->hurry && torc__slot_wait(&st->waiter, &drain_kind) == 0)
+	while ((count_of(st) || st->late_count) && !st->hurry &&
+	       torc__slot_wait(&st->waiter, &drain_kind) == 0)
 		;
 }
 
-/* What was accepted already. After a handover none may be lost, so the limit is exceeded by a few. */
+/* What the kernel has accepted already, or does until it is told to stop. */
 static void serve_accepted(struct station *st)
 {
 	for (size_t i = 0; i < st->open; i++) {
 		struct torc_listener *l = &st->seats[i].listener;
 		int fd;
 
-		while ((fd = torc__listener_stop(l)) >= 0) {
-			if (!st->gently && count_of(st) >= most_of(st))
-				reset(fd);
-			else
-				serve_late(st, fd);
-		}
+		while ((fd = torc__listener_stop(l)) >= 0)
+			serve_late(st, fd);
 		if (st->gently && (fd = torc__listener_last(l)) >= 0)
 			serve_late(st, fd);
 	}
@@ -484,30 +512,22 @@ static void drain(struct station *st, struct torc_scope *shield)
 	torc_scope_set_deadline(shield, torc__later(torc_now_ns(), grace_of(st->server->options)));
 }
 
-static void join_acceptors(struct acceptor *acceptors, size_t count)
+static void join_acceptors(struct station *st)
 {
-	for (size_t i = 0; i < count; i++)
-		if (acceptors[i].station)
-			torc_task_join(&acceptors[i].task);
+	for (size_t i = 0; i < st->acceptor_count; i++)
+		torc_task_join(&st->acceptors[i].task);
 }
 
-/* For the next process to serve, and then for a cancellation. */
-struct watch {
-	struct station *station;
-	struct acceptor *acceptors;
-	size_t count;
-};
-
+/* Waits for the next process to serve, and then for a cancellation. */
 static int watch_main(void *arg)
 {
-	struct watch *w = arg;
-	struct station *st = w->station;
+	struct station *st = arg;
 	int r = torc_event_wait(&st->server->replaced);
 
 	if (!r) {
 		st->gently = true;
-		for (size_t i = 0; i < w->count; i++)
-			torc_task_cancel(&w->acceptors[i].task);
+		for (size_t i = 0; i < st->acceptor_count; i++)
+			torc_task_cancel(&st->acceptors[i].task);
 		r = torc_sleep(TORC_NEVER);
 	}
 	st->hurry = true;
@@ -515,33 +535,29 @@ static int watch_main(void *arg)
 	return r;
 }
 
-static int spawn_watch(struct watch *w, struct torc_group *group)
+static int spawn_watch(struct station *st, struct torc_group *group)
 {
 	struct torc_spawn_options o = { .name = "handover watch" };
 
-	return w->station->server->options->handover
-		       ? torc_group_spawn_with(group, &o, watch_main, w)
-		       : 0;
+	return st->server->options->handover ? torc_group_spawn_with(group, &o, watch_main, st) : 0;
 }
 
 /* Inside the shield: the acceptors end by the cancellation, the connections by what follows from it. */
-static int accept_and_drain(struct station *st, struct torc_group *group, struct torc_scope *shield,
-			    struct acceptor *acceptors)
+static int accept_and_drain(struct station *st, struct torc_group *group, struct torc_scope *shield)
 {
-	struct watch watch = { st, acceptors, st->open };
 	struct torc_group connections;
 	int r;
 
 	torc_group_enter_supervisor(&connections);
 	st->connections = &connections;
-	r = spawn_acceptors(st, group, acceptors);
+	r = spawn_acceptors(st, group);
 	if (r >= 0)
-		r = spawn_watch(&watch, group);
+		r = spawn_watch(st, group);
 	if (r < 0)
 		torc_group_cancel(group);
 	else
 		torc_latch_count_down(&st->server->starting);
-	join_acceptors(acceptors, st->open);
+	join_acceptors(st);
 	if (r >= 0)
 		serve_accepted(st);
 	close_listeners(st); /* nobody is to connect to a server that does not answer */
@@ -555,21 +571,21 @@ static int accept_and_drain(struct station *st, struct torc_group *group, struct
 
 static int serve_here(struct station *st)
 {
-	struct acceptor *acceptors = torc__calloc(st->open + 1, sizeof(*acceptors));
 	struct torc_scope shield;
 	struct torc_group group;
 	int r, result;
 
-	if (!acceptors) {
+	st->acceptors = torc__calloc(st->open + 1, sizeof(*st->acceptors));
+	if (!st->acceptors) {
 		torc_latch_count_down(&st->server->listening);
 		return -ENOMEM;
 	}
 	torc_group_enter(&group);
 	torc_scope_enter_shield(&shield, TORC_NEVER);
-	r = accept_and_drain(st, &group, &shield, acceptors);
+	r = accept_and_drain(st, &group, &shield);
 	torc_scope_leave(&shield);
 	result = torc_group_wait(&group);
-	torc__free(acceptors);
+	torc__free(st->acceptors);
 	return r < 0 ? r : result;
 }
 

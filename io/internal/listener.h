@@ -12,9 +12,6 @@
  */
 int torc__listener_stop(struct torc_listener *listener);
 
-/* A connection that was taken is not wanted now: it is among those accepted again. */
-void torc__listener_return(struct torc_listener *listener, int fd);
-
 /*
  * After that, for a socket that somebody else accepts from too: one more connection, or -EAGAIN. The kernel wakes one accept for
  * each connection, and when that was ours, just before it was cancelled, the connection would wait until another one
