@@ -57,7 +57,7 @@ TORC_API TORC_MUST_CHECK int torc_send_all(int fd, const void *buf, size_t len);
  * and control data.
  *
  * It returns when the memory is free again: for TCP that is when the peer has acknowledged the bytes, about one round trip after
- * torc_send would have returned. So it is for large pieces (from some 16 KiB on; bench/micro_zerocopy.c measures it) and several
+ * torc_send would have returned. So it is for large pieces (bench/micro_zerocopy.c measures it) and several
  * fibers or connections; over loopback the kernel copies all the same.
  *
  * Cancelling it stops the sending, but what was taken already is waited for as long as the peer takes to acknowledge it, or the
