@@ -6,7 +6,7 @@
  * the generator's own batching. Written on io_uring with as few system calls and completions as it can,
  * because on two cores the generator is as busy as the server.
  *
- *   echo_load --addr 127.0.0.1:PORT [--conns 256] [--bytes 64] [--seconds 5] [--warmup 1]
+ *   echo_load --addr 127.0.0.1:PORT [--conns 256] [--bytes 64] [--seconds 5] [--warmup 1] [--server PID]
  *
  * prints one line when the time is over and the last replies are in:
  *
@@ -14,6 +14,8 @@
  *
  * requests   complete and correct echoes during the measured seconds; the warm-up is not counted
  * errors     wrong bytes, connections lost, replies still missing one second after the end
+ * cpu_us     with --server: processor time that this process took in the measured seconds, per request;
+ *            neither connecting nor the warm-up is in it. Its grain is a tick of the kernel's.
  *
  * Exit status: 0 no errors, 1 errors or no server, 2 wrong usage.
  */
@@ -44,6 +46,7 @@ enum {
 	BYTES_MAX = 65536,
 	SECONDS_MAX = 3600,
 	CONNECT_SECONDS = 5,
+	CONNS_PER_SOURCE = 4096,
 	DRAIN_SECONDS = 1,
 	HIST_SUB_BITS = 6, /* 64 buckets per power of two: 1.6 % */
 	HIST_COUNT = (64 - HIST_SUB_BITS + 1) << HIST_SUB_BITS,
@@ -71,6 +74,7 @@ static struct options {
 	unsigned bytes;
 	unsigned seconds;
 	unsigned warmup;
+	unsigned server; /* process id, or 0 */
 } opt = { .conns = 256, .bytes = 64, .seconds = 5, .warmup = 1 };
 
 static struct load {
@@ -81,7 +85,8 @@ static struct load {
 	struct __kernel_timespec alarm;
 	uint64_t now_ns; /* read once per turn */
 	uint64_t begin_ns, end_ns;
-	unsigned waiting_count; /* connections that wait for an echo */
+	uint64_t begin_ticks, end_ticks; /* of the server's processor time */
+	unsigned waiting_count;          /* connections that wait for an echo */
 	uint64_t request_count;
 	uint64_t error_count;
 	uint64_t histogram[HIST_COUNT];
@@ -102,6 +107,28 @@ static uint64_t clock_ns(void)
 
 	clock_gettime(CLOCK_MONOTONIC, &t);
 	return (uint64_t)t.tv_sec * 1000000000U + (uint64_t)t.tv_nsec;
+}
+
+/* Fields 14 and 15 of proc_pid_stat(5): user and system time; the second field may have anything but ')' last. */
+static uint64_t server_ticks(void)
+{
+	char path[32], text[1024];
+	unsigned long user, system;
+	const char *fields;
+	FILE *file;
+
+	if (!opt.server)
+		return 0;
+	snprintf(path, sizeof(path), "/proc/%u/stat", opt.server);
+	file = fopen(path, "re");
+	if (!file)
+		die(path, errno);
+	fields = fgets(text, sizeof(text), file) ? strrchr(text, ')') : NULL;
+	fclose(file);
+	if (!fields || sscanf(fields, ") %*c %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %lu %lu",
+			      &user, &system) != 2)
+		die(path, EPROTO);
+	return user + system;
 }
 
 /* ---- the log-linear histogram ---- */
@@ -284,11 +311,13 @@ static void on_clock(void)
 	case PHASE_WARMUP:
 		load.phase = PHASE_MEASURE;
 		load.begin_ns = load.now_ns;
+		load.begin_ticks = server_ticks();
 		alarm_arm(opt.seconds);
 		break;
 	case PHASE_MEASURE:
 		load.phase = PHASE_DRAIN;
 		load.end_ns = load.now_ns;
+		load.end_ticks = server_ticks();
 		alarm_arm(DRAIN_SECONDS);
 		break;
 	case PHASE_DRAIN:
@@ -375,6 +404,25 @@ static void bufs_open(void)
 	bufs_publish();
 }
 
+/*
+ * From one address of loopback for every few thousand: the kernel looks for a free port one by one, and among
+ * 16 000 connections from one address to another that is seconds.
+ */
+static void choose_source(int fd, size_t index)
+{
+	struct sockaddr_in source = {
+		.sin_family = AF_INET,
+		.sin_addr.s_addr = htonl(INADDR_LOOPBACK + (uint32_t)(index / CONNS_PER_SOURCE)),
+	};
+	int on = 1;
+
+	if (index < CONNS_PER_SOURCE || ntohl(opt.addr.sin_addr.s_addr) >> 24 != IN_LOOPBACKNET)
+		return;
+	setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof(on));
+	if (bind(fd, (struct sockaddr *)&source, sizeof(source)) < 0)
+		die("bind", errno);
+}
+
 /* Blocking, one after the other: it is over in milliseconds, and SO_SNDTIMEO bounds it. */
 static void conn_open(struct conn *c, size_t index)
 {
@@ -389,6 +437,7 @@ static void conn_open(struct conn *c, size_t index)
 	c->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (c->fd < 0)
 		die("socket", errno);
+	choose_source(c->fd, index);
 	setsockopt(c->fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit));
 	if (connect(c->fd, (struct sockaddr *)&opt.addr, sizeof(opt.addr)) < 0)
 		die("connect", errno == EINPROGRESS ? ETIMEDOUT : errno);
@@ -402,7 +451,7 @@ static _Noreturn void usage(const char *what, const char *value)
 	fprintf(stderr, "echo_load: %s%s\n", what, value);
 	fprintf(stderr,
 		"usage: echo_load --addr 127.0.0.1:PORT [--conns 1..%d] [--bytes 1..%d]"
-		" [--seconds 1..%d] [--warmup 0..%d]\n",
+		" [--seconds 1..%d] [--warmup 0..%d] [--server PID]\n",
 		CONNS_MAX, BYTES_MAX, SECONDS_MAX, SECONDS_MAX);
 	exit(2);
 }
@@ -443,6 +492,7 @@ static void options(int argc, char **argv)
 		{ "bytes", required_argument, NULL, 'b' },
 		{ "seconds", required_argument, NULL, 's' },
 		{ "warmup", required_argument, NULL, 'w' },
+		{ "server", required_argument, NULL, 'p' },
 		{ NULL, 0, NULL, 0 },
 	};
 	int name;
@@ -454,6 +504,7 @@ static void options(int argc, char **argv)
 		case 'b': opt.bytes = number(optarg, 1, BYTES_MAX); break;
 		case 's': opt.seconds = number(optarg, 1, SECONDS_MAX); break;
 		case 'w': opt.warmup = number(optarg, 0, SECONDS_MAX); break;
+		case 'p': opt.server = number(optarg, 1, INT_MAX); break;
 		default: usage("wrong option", "");
 		}
 	}
@@ -468,10 +519,15 @@ static void report(void)
 	double seconds = (double)(load.end_ns - load.begin_ns) / 1e9;
 
 	printf("{\"requests\":%llu,\"seconds\":%.3f,\"rps\":%.0f,\"p50_us\":%.1f,\"p99_us\":%.1f,"
-	       "\"errors\":%llu}\n",
+	       "\"errors\":%llu",
 	       (unsigned long long)load.request_count, seconds,
 	       (double)load.request_count / seconds, quantile_us(0.50), quantile_us(0.99),
 	       (unsigned long long)load.error_count);
+	if (opt.server)
+		printf(",\"cpu_us\":%.3f", (double)(load.end_ticks - load.begin_ticks) * 1e6 /
+						   (double)sysconf(_SC_CLK_TCK) /
+						   (double)load.request_count);
+	puts("}");
 }
 
 int main(int argc, char **argv)
