@@ -3,8 +3,9 @@
  * in one send per turn.
  *
  * Receiving. Data arrives in buffers that the loop shares among its connections: a stream that waits
- * for data holds none (but one over a regular file has its own). torc_stream_peek shows what is there without copying it, torc_stream_consume
- * gives it back:
+ * for data holds none. (Over a regular file it has 64 KiB of its own, and over a pipe or terminal from a full
+ * buffer until the next read that finds less.) torc_stream_peek shows what is there without copying it,
+ * torc_stream_consume gives it back:
  *
  *	while ((r = torc_stream_peek(s, &in)) > 0) {
  *		use(in.data, in.len);
@@ -79,8 +80,9 @@ TORC_API TORC_MUST_CHECK int torc_stream_open(struct torc_stream *stream, int fd
  * torc_stream_open_fds - put a stream onto anything else that is read and written: pipes, terminals, regular files, standard
  * input and output.
  *
- * Reading and writing are at the descriptor's own position, as with read(2) and write(2). A descriptor for both
- * directions is passed twice. The end that a regular file or a terminal has shown once stays the end.
+ * Reading and writing are at the descriptor's own position, as with read(2) and write(2); a stream reads ahead, up to 64 KiB
+ * of a regular file, so that one position for both directions is of use only where positions mean nothing. A descriptor
+ * for both directions is passed twice. The end that a regular file or a terminal has shown once stays the end.
  *
  *   @rx_fd  to read from, or -1: reading is -EBADF
  *   @tx_fd  to write to, or -1: writing is -EBADF. Both are the stream's from now on: torc_stream_shutdown closes
