@@ -158,17 +158,59 @@ static inline struct torc__fiber *give_way(struct torc__loop *loop, struct torc_
 	return self;
 }
 
+struct torc__errand {
+	struct torc__fiber *fiber; /* that waits for it, RUNNING */
+	torc_fn *fn;
+	void *arg;
+	int result;
+};
+
+/* What a fiber wants to be done on this stack. Returns the fiber, which goes on; NULL: there is nothing. */
+static struct torc__fiber *run_errand(struct torc__loop *loop)
+{
+	struct torc__errand *errand = loop->errand;
+
+	if (torc__likely(!errand))
+		return NULL;
+	loop->errand = NULL;
+	errand->result = errand->fn(errand->arg);
+	loop->current = errand->fiber;
+	return errand->fiber;
+}
+
 /* From the scheduler: run fibers until none is ready or the turn's budget is spent. */
 void torc__fiber_run_all(struct torc__loop *loop)
 {
 	struct torc__fiber *next = pick(loop);
 
-	if (!next)
-		return;
-	torc__sanitize_leave(&loop->sanitize, &next->sanitize);
-	torc__switch(&loop->context, &next->context);
-	torc__sanitize_arrive(&loop->sanitize, NULL);
-	bury(loop);
+	while (next) {
+		torc__sanitize_leave(&loop->sanitize, &next->sanitize);
+		torc__switch(&loop->context, &next->context);
+		torc__sanitize_arrive(&loop->sanitize, NULL);
+		bury(loop);
+		next = run_errand(loop);
+	}
+}
+
+int torc_call_deep(torc_fn *fn, void *arg)
+{
+	struct torc__fiber *f = torc__self();
+	struct torc__loop *loop = f->loop;
+	struct torc__errand errand = { .fiber = f, .fn = fn, .arg = arg };
+
+	check_canary(f);
+	loop->errand = &errand;
+	loop->current = NULL;
+	if (torc__unlikely(f->keeps_fpenv)) {
+		torc__fpenv_save(&f->fpenv);
+		torc__fpenv_load(&loop->fpenv);
+	}
+	torc__sanitize_leave(&f->sanitize, &loop->sanitize);
+	torc__switch(&f->context, &loop->context);
+	torc__sanitize_arrive(&f->sanitize, &loop->sanitize);
+	if (torc__unlikely(f->keeps_fpenv))
+		torc__fpenv_load(&f->fpenv);
+	return errand.result;
 }
 
 /* The running fiber has ended: go on elsewhere, for good. */

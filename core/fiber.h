@@ -78,6 +78,19 @@ TORC_API void torc_fiber_set_name(const char *name);
 TORC_API void torc_fiber_keep_fpenv(void);
 
 /*
+ * torc_call_deep - call fn(arg) on the stack of the loop's thread, and return what it returns.
+ *
+ * For code that needs more stack than fibers have: a thread has what RLIMIT_STACK says, 8 MiB as a rule. Two switches, some
+ * 5 ns; the loop does nothing else meanwhile, as in any call.
+ *
+ *   @fn  must not suspend, nor call anything here that is for fibers only: both trap
+ *
+ * Suspends    never
+ * Thread      a fiber's
+ */
+TORC_API int torc_call_deep(torc_fn *fn, void *arg);
+
+/*
  * torc_in_fiber - is the caller a fiber? Everything else here traps when it is not.
  */
 TORC_API bool torc_in_fiber(void);

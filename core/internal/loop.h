@@ -98,6 +98,7 @@ struct torc__loop {
 	struct torc__sanitize sanitize;
 	struct torc__fpenv fpenv;  /* the thread's, for all fibers but those that keep their own */
 	struct torc__fiber *ended; /* its memory goes back when its stack is no longer in use */
+	struct torc__errand *errand; /* torc_call_deep, or NULL */
 
 	struct torc__turn_work *work_head, **work_tail;
 	struct torc_op *quiet_head, **quiet_tail; /* started quietly, oldest first */

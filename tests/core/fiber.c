@@ -216,6 +216,66 @@ Test(fiber, names_are_the_fibers_own)
 
 /* --- misuse --- */
 
+/* --- on the thread's stack --- */
+
+static int use_much(void *arg)
+{
+	volatile char much[1 << 20];
+
+	check(!torc_in_fiber());
+	for (size_t i = 0; i < sizeof(much); i += 512)
+		much[i] = (char)i;
+	return *(int *)arg + much[sizeof(much) - 512] - (char)(sizeof(much) - 512);
+}
+
+static int call_deep(void *arg)
+{
+	for (int i = 0; i < 100; i++) {
+		check_eq(torc_call_deep(use_much, &i), i);
+		check(torc_in_fiber());
+		if (i % 3 == 0)
+			check_eq(torc_yield(), 0);
+	}
+	(void)arg;
+	return 0;
+}
+
+static int call_deep_from_many(void *arg)
+{
+	struct torc_group g;
+
+	(void)arg;
+	torc_group_enter(&g);
+	for (int i = 0; i < 4 * torc_loop_count(); i++) {
+		struct torc_spawn_options o = { .loop = TORC_ON_LOOP(i % torc_loop_count()),
+						.stack_bytes = 16384 };
+
+		check_eq(torc_group_spawn_with(&g, &o, call_deep, NULL), 0);
+	}
+	return torc_group_wait(&g);
+}
+
+Test(fiber, a_deep_call_has_the_stack_of_the_thread)
+{
+	cr_assert_eq(torc_run(NULL, call_deep_from_many, NULL), 0);
+}
+
+static int yield_deeply(void *arg)
+{
+	(void)arg;
+	return torc_yield();
+}
+
+static int suspend_in_deep_call(void *arg)
+{
+	return torc_call_deep(yield_deeply, arg);
+}
+
+Test(fiber, a_deep_call_must_not_suspend)
+{
+	expect_trap(suspend_in_deep_call, "called outside of a fiber");
+}
+
 static int call_yield(void *arg)
 {
 	(void)arg;
@@ -289,6 +349,11 @@ static int call_loop_index(void *arg)
 	return torc_loop_index();
 }
 
+static int call_deep_outside(void *arg)
+{
+	return torc_call_deep(return_arg, arg);
+}
+
 static int call_stats(void *arg)
 {
 	struct torc_stats s;
@@ -301,9 +366,10 @@ static int call_stats(void *arg)
 Test(fiber, calls_from_outside_of_one_trap)
 {
 	static torc_fn *const calls[] = {
-		call_yield,      call_sleep,       call_turn_ns,      call_name,
-		call_keep_fpenv, call_scope_enter, call_scope_status, call_group_enter,
-		call_detach,     call_op,          call_loop_index,   call_stats,
+		call_yield,        call_sleep,       call_turn_ns,      call_name,
+		call_keep_fpenv,   call_scope_enter, call_scope_status, call_group_enter,
+		call_detach,       call_op,          call_loop_index,   call_stats,
+		call_deep_outside,
 	};
 
 	for (size_t i = 0; i < COUNT(calls); i++) {
