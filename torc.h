@@ -54,6 +54,7 @@
 #include <torc/io/signal.h>
 #include <torc/io/socket.h>
 #include <torc/io/stream.h>
+#include <torc/io/tls.h>
 #include <torc/io/tty.h>
 #include <torc/io/unix.h>
 #include <torc/io/watch.h>

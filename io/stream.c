@@ -17,12 +17,14 @@
 
 static void describe(const struct torc_stream *s, struct torc__message *m)
 {
-	if (s->fd < 0 && s->tx_fd < 0) {
+	int fd = torc__stream_fd(s);
+
+	if (fd < 0) {
 		torc__message_text(m, " in memory");
 		return;
 	}
 	torc__message_text(m, " of fd ");
-	torc__message_number(m, (unsigned)(s->fd < 0 ? s->tx_fd : s->fd), 10);
+	torc__message_number(m, (unsigned)fd, 10);
 }
 
 static void describe_rx(const struct torc__wait *wait, struct torc__message *m)
@@ -115,6 +117,12 @@ static void drop_spill(struct torc_stream *s)
 	torc__chunk_give(s->buffers, s->spill, s->spill_capacity);
 	s->spill = NULL;
 	s->spill_capacity = s->spill_offset = s->spill_len = 0;
+}
+
+void torc__stream_drop_room(struct torc_stream *s)
+{
+	if (!s->spill_len)
+		drop_spill(s);
 }
 
 int torc__stream_spill(struct torc_stream *s, size_t more)
@@ -418,8 +426,10 @@ void torc_stream_limit(struct torc_stream *s, uint64_t most)
 
 void torc_stream_limit_waits(struct torc_stream *s, uint64_t read_ns, uint64_t write_ns)
 {
-	s->rx_wait_ns = read_ns;
-	s->tx_wait_ns = write_ns;
+	for (; s; s = s->below) {
+		s->rx_wait_ns = read_ns;
+		s->tx_wait_ns = write_ns;
+	}
 }
 
 void torc_stream_limit_rates(struct torc_stream *s, struct torc_rate *rx, struct torc_rate *tx)
@@ -453,6 +463,10 @@ void torc__stream_tx_failed(struct torc_stream *s, int error)
 	/* Of what was stopped it is not known how much came through: the rest must not follow. */
 	s->tx_error = error == -ECANCELED || error == -ETIMEDOUT ? -EPIPE : error;
 	torc__slot_wake(&s->rx_wait);
+	if (torc__unlikely(s->above != NULL)) {
+		torc__stream_tx_failed(s->above, error);
+		torc__slot_wake(&s->above->tx_wait);
+	}
 }
 
 void torc__stream_sent(struct torc_stream *s, int res)
@@ -468,6 +482,8 @@ void torc__stream_sent(struct torc_stream *s, int res)
 			drop_sending(s);
 		if (s->sending || s->pending)
 			torc__stream_defer(s);
+		if (torc__unlikely(s->above != NULL))
+			torc__slot_wake(&s->above->tx_wait);
 	}
 	torc__slot_wake(&s->tx_wait);
 }
@@ -491,6 +507,12 @@ static void start_send(struct torc_stream *s)
 	s->kind->send(s);
 }
 
+void torc__stream_push(struct torc_stream *s)
+{
+	if (!torc_op_pending(&s->tx) && (s->sending || s->pending))
+		start_send(s);
+}
+
 /* The end of a turn in which something was written, or too much was received. */
 static void end_of_turn(struct torc__turn_work *work)
 {
@@ -502,8 +524,7 @@ static void end_of_turn(struct torc__turn_work *work)
 	}
 	if (s->rx_count >= RX_HIGH)
 		torc_op_cancel(&s->rx);
-	if (!torc_op_pending(&s->tx) && (s->sending || s->pending))
-		start_send(s);
+	torc__stream_push(s);
 }
 
 static int tx_check(struct torc_stream *s)
@@ -528,6 +549,11 @@ static int await_tx(struct torc_stream *s, size_t most)
 	return r;
 }
 
+int torc__stream_await_sent(struct torc_stream *s, size_t most)
+{
+	return await_tx(s, most);
+}
+
 static int grow_pending(struct torc_stream *s, size_t more)
 {
 	uint32_t capacity;
@@ -544,6 +570,23 @@ static int grow_pending(struct torc_stream *s, size_t more)
 	}
 	s->pending = chunk;
 	s->pending_capacity = capacity;
+	return 0;
+}
+
+int torc__stream_prepare(struct torc_stream *s, size_t len)
+{
+	return grow_pending(s, len);
+}
+
+int torc__stream_append(struct torc_stream *s, const void *data, size_t len)
+{
+	int r = grow_pending(s, len);
+
+	if (r < 0)
+		return r;
+	memcpy(s->pending + s->pending_len, data, len);
+	s->pending_len += (uint32_t)len;
+	torc__stream_defer(s);
 	return 0;
 }
 
@@ -662,7 +705,28 @@ void torc__stream_init(struct torc_stream *s, const struct torc__stream_kind *ki
 
 void torc_stream_set_busy(struct torc_stream *s, bool busy)
 {
-	s->busy = busy;
+	for (; s; s = s->below)
+		s->busy = busy;
+}
+
+/* --- one on top of another --- */
+
+size_t torc__stream_unsent_below(const struct torc_stream *s)
+{
+	return torc__stream_unsent(s->below);
+}
+
+int torc__stream_fd(const struct torc_stream *s)
+{
+	while (s->below)
+		s = s->below;
+	return s->fd < 0 ? s->tx_fd : s->fd;
+}
+
+void torc__stream_wake_reader(struct torc_stream *s)
+{
+	for (; s; s = s->below) /* it waits in one of them */
+		torc__slot_wake(&s->rx_wait);
 }
 
 /* Not to be cut short: the kernel still has our memory. */
@@ -675,6 +739,28 @@ static void end_operations(struct torc_stream *s)
 		torc__slot_wait(&s->tx_wait, &close_tx_kind);
 	while (s->work.queued) /* the loop still has our turn work */
 		torc__slot_wait(&s->rx_wait, &close_rx_kind);
+}
+
+void torc__stream_cover(struct torc_stream *s, const struct torc__stream_kind *kind,
+			struct torc_stream *below)
+{
+	torc__stream_took(s, 0);
+	end_operations(s);
+	*below = *s;
+	torc__stream_init(s, kind, below->buffers, -1, -1);
+	s->below = below;
+	s->busy = below->busy;
+	s->drain = below->drain;
+	s->rx_wait_ns = below->rx_wait_ns;
+	s->tx_wait_ns = below->tx_wait_ns;
+	/* Rates are of what the program reads and writes. */
+	torc_stream_limit_rates(s, below->rx_rate, below->tx_rate);
+	torc_stream_limit_rates(below, NULL, NULL);
+	below->rx_left = TORC_STREAM_UNLIMITED;
+	below->closing = false;
+	below->above = s;
+	if (below->kind->moved)
+		below->kind->moved(below);
 }
 
 /* What became of what was written; nothing was to a stream that is only for reading. */

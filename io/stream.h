@@ -31,6 +31,7 @@ TORC_BEGIN_DECLS
 
 struct torc__stream_kind;
 struct torc__stream_memory;
+struct torc__tls;
 struct torc__wait;
 struct torc_rate;
 
@@ -59,6 +60,8 @@ struct torc_stream {
 	uint64_t rx_wait_ns, tx_wait_ns;      /* 0: for ever; torc_stream_limit_waits */
 	const uint8_t *drain;                 /* the server's enum torc__drain, or NULL */
 	struct torc__stream_memory *in, *out; /* torc_stream_pair */
+	struct torc__tls *tls;                /* io/tls.h */
+	struct torc_stream *below, *above;    /* the one that it is encrypted into, and back */
 };
 
 /* What fits into one contiguous view (torc_stream_fill, torc_stream_read_until). */

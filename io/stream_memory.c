@@ -104,7 +104,7 @@ static int hand_over(struct torc_stream *s, struct torc__stream_memory *m)
 
 	if (len > TORC__TX_HIGH - m->len)
 		len = TORC__TX_HIGH - m->len;
-	if (m->data || s->sending_offset) {
+	if (m->data || len < s->sending_len) {
 		r = append(m, s->buffers, s->sending + s->sending_offset, len);
 	} else {
 		m->data = s->sending;
@@ -164,11 +164,18 @@ static void memory_close(struct torc_stream *s)
 	leave(in, s->buffers);
 }
 
+static void memory_moved(struct torc_stream *s)
+{
+	s->in->reader = s;
+	s->out->writer = s;
+}
+
 static const struct torc__stream_kind memory_kind = {
 	.arm = memory_arm,
 	.send = memory_send,
 	.shutdown = memory_shutdown,
 	.close = memory_close,
+	.moved = memory_moved,
 };
 
 int torc_stream_pair(struct torc_stream *a, struct torc_stream *b)

@@ -62,8 +62,9 @@ static void send_waiting(struct torc_stream *s, const char *data, uint32_t len)
 static void socket_send(struct torc_stream *s)
 {
 	/* Who waits for the end of the send must be woken by it: a quiet one ends no sleep of the loop. */
+	bool waited_for = s->tx_wait || (s->above && s->above->tx_wait);
 	bool quiet =
-		!s->tx_full && !s->tx_wait && !(s->buffers->loop->ring.disabled & TORC__CQE_SKIP);
+		!s->tx_full && !waited_for && !(s->buffers->loop->ring.disabled & TORC__CQE_SKIP);
 
 	(quiet ? send_quietly : send_waiting)(s, s->sending + s->sending_offset,
 					      s->sending_len - s->sending_offset);

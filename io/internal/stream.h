@@ -27,7 +27,8 @@ enum torc__drain {
 struct torc__stream_kind {
 	/*
 	 * Get more bytes; no receiving is under way, and neither a scope nor a failure is in the way. Returns 0 when they will
-	 * come, and who waits will be woken; 1 when some have come, or the end; or a negative errno.
+	 * come, and who waits will be woken; 1 when some have come, or the end, for which it may have suspended; or a
+	 * negative errno.
 	 */
 	int (*arm)(struct torc_stream *s);
 	/* Send what is in s->sending from sending_offset on; at the end of a turn, outside of fibers. */
@@ -36,6 +37,9 @@ struct torc__stream_kind {
 	int (*write)(struct torc_stream *s, const void *data, size_t len);
 	int (*shutdown)(struct torc_stream *s); /* everything was sent */
 	void (*close)(struct torc_stream *s);   /* no operation is pending any more */
+	void (*moved)(
+		struct torc_stream
+			*s); /* the structure was copied to here. NULL: nobody has its address */
 };
 
 /* A stream on these; what can fail was done before. */
@@ -55,6 +59,31 @@ void torc__stream_tx_failed(struct torc_stream *s, int error);
 /* What ends the reading beside its own error and end: 0, or why sending has failed. */
 int torc__stream_tx_failure(const struct torc_stream *s);
 
+/* Bytes to be sent, as if written, but outside of fibers too and without a limit. 0 or -ENOMEM. */
+int torc__stream_append(struct torc_stream *s, const void *data, size_t len);
+
+/* Room for so many, if they are to be appended in several pieces. 0 or -ENOMEM. */
+int torc__stream_prepare(struct torc_stream *s, size_t len);
+
+/* Wait until at most `most` bytes are unsent, here and below. 0, or as torc_stream_flush. */
+int torc__stream_await_sent(struct torc_stream *s, size_t most);
+
+/* Send what there is now, and not at the end of the turn; outside of fibers too. */
+void torc__stream_push(struct torc_stream *s);
+
+/* A fiber that waits for bytes is to look again. */
+void torc__stream_wake_reader(struct torc_stream *s);
+
+/*
+ * Put a stream of another kind on top of this one, which moves to *below: what reads and writes `s` from now on does so
+ * through the new kind. Nothing may be unsent; the receiving is stopped, which is not to be cut short.
+ */
+void torc__stream_cover(struct torc_stream *s, const struct torc__stream_kind *kind,
+			struct torc_stream *below);
+
+/* The descriptor at the bottom of it, or -1. */
+int torc__stream_fd(const struct torc_stream *s);
+
 /* Room for `more` bytes behind what the spill holds, in one piece with it. 0 or -ENOMEM. */
 int torc__stream_spill(struct torc_stream *s, size_t more);
 
@@ -63,6 +92,9 @@ int torc__stream_spill(struct torc_stream *s, size_t more);
  * `bytes` are asked for; what there is comes out. 0 or -ENOMEM.
  */
 int torc__stream_receive_room(struct torc_stream *s, size_t bytes, struct iovec *ret_room);
+
+/* Nothing was received into that room. */
+void torc__stream_drop_room(struct torc_stream *s);
 
 /* What is to be seen in one piece; false: nothing is. */
 bool torc__stream_shown(const struct torc_stream *s, struct torc_slice *ret_view);
@@ -81,9 +113,13 @@ static inline void torc__stream_defer(struct torc_stream *s)
 	torc__turn_defer(s->buffers->loop, &s->work);
 }
 
+size_t torc__stream_unsent_below(const struct torc_stream *s);
+
 static inline size_t torc__stream_unsent(const struct torc_stream *s)
 {
-	return s->pending_len + s->sending_len - s->sending_offset;
+	size_t n = s->pending_len + s->sending_len - s->sending_offset;
+
+	return torc__likely(!s->below) ? n : n + torc__stream_unsent_below(s);
 }
 
 #endif

@@ -1,0 +1,112 @@
+/*
+ * io/internal/tls.h - what the configuration of TLS and its streams know of each other.
+ */
+#ifndef TORC_IO_INTERNAL_TLS_H
+#define TORC_IO_INTERNAL_TLS_H
+
+#include <openssl/ssl.h>
+#include <pthread.h>
+
+#include <torc/core/sync.h>
+#include <torc/io/address.h>
+#include <torc/io/tls.h>
+
+#include "io/internal/stream.h"
+
+/* What sessions are encrypted with: tls_session.c. */
+struct torc__ticket_key {
+	unsigned char name[16], aes[32], mac[32];
+	uint64_t made_ns; /* 0: there is none */
+};
+
+/* A client's, of one server. */
+struct torc__tls_session {
+	char host[256];
+	SSL_SESSION *session;
+	uint64_t used;
+};
+
+#define TORC__TLS_SESSIONS 64
+
+/* One file each, as `files` of the options. */
+struct torc__tls_names {
+	struct torc_tls_certificate *certificates;
+	size_t certificate_count;
+	char *ca_file, *ca_path, *crl_file;
+	char **pins;
+	unsigned char *alpn; /* as on the wire: lengths and names */
+	unsigned alpn_bytes;
+};
+
+/* What handshakes begin with; replaced as a whole by torc_tls_reload. */
+struct torc__tls_set {
+	uint32_t refs; /* atomic */
+	bool heavy;    /* a private key of these takes long */
+	size_t count;
+	SSL_CTX *contexts[]; /* [count], by certificate */
+};
+
+struct torc_tls {
+	uint32_t refs; /* atomic */
+	bool server;
+	struct torc_tls_options options; /* its pointers are of no use: see names */
+	struct torc__tls_names names;
+	struct torc_sem handshakes;
+
+	pthread_mutex_t lock; /* for short: */
+	struct torc__tls_set *set;
+	struct torc__ticket_key keys[2];    /* the present one, and the one before */
+	struct torc__tls_session *sessions; /* [TORC__TLS_SESSIONS], of a client */
+	uint64_t uses;
+};
+
+/* One stream's. */
+struct torc__tls {
+	struct torc_stream below;
+	struct torc_tls *config;
+	struct torc__tls_set *set;
+	SSL *ssl;
+	const char *in; /* shown by `below`, and not taken yet */
+	size_t in_len, in_taken;
+	char *out; /* while it computes on another thread: not to be given to `below` there */
+	size_t out_len, out_capacity;
+	size_t sent_bytes;    /* of the handshake */
+	bool away;            /* it does */
+	bool open;            /* the handshake is done */
+	int error;            /* 0 or the negative errno that all fails with */
+	unsigned long reason; /* OpenSSL's */
+	long verify;          /* X509_V_... */
+	bool unpinned;
+	char host[256];
+	char peer[TORC_ADDRESS_MAX];
+};
+
+/* tls_context.c: a reference of its own, to be given back. */
+struct torc__tls_set *torc__tls_set_take(struct torc_tls *tls);
+void torc__tls_set_give(struct torc__tls_set *set);
+
+/* tls_session.c: for a new context; of a client, for the connection before its handshake. 0 or -ENOMEM. */
+int torc__tls_sessions_init(struct torc_tls *tls);
+void torc__tls_sessions_done(struct torc_tls *tls);
+void torc__tls_sessions_use(struct torc_tls *tls, SSL_CTX *context);
+void torc__tls_session_offer(struct torc__tls *t);
+
+/* tls_bio.c: how OpenSSL reads and writes; never fails but for memory. */
+int torc__tls_bio_attach(struct torc__tls *t);
+/* On the loop: what was taken and written while it was away. 0 or -ENOMEM. */
+int torc__tls_bio_settle(struct torc__tls *t);
+
+/* tls_verify.c */
+void torc__tls_verify_use(struct torc_tls *tls, SSL_CTX *context);
+
+/* tls_error.c: note why OpenSSL has failed; returns the negative errno for it. Right after the call, on the same thread. */
+int torc__tls_failed(struct torc__tls *t);
+void torc__tls_reason(char *text, const char *what, unsigned long reason);
+
+/* The connection that OpenSSL calls back for. */
+static inline struct torc__tls *torc__tls_of(const SSL *ssl)
+{
+	return SSL_get_app_data(ssl);
+}
+
+#endif

@@ -1,0 +1,498 @@
+/*
+ * io/tls_stream.c - a stream that encrypts into another one.
+ *
+ * Reading: whoever wants bytes decrypts what the stream below has received, and waits for it to receive more. Writing: at the
+ * end of the turn all that was written is encrypted into what the stream below is to send, and that is sent at once: one
+ * send per turn, as without. OpenSSL runs on the thread's stack, the loop's in both cases, and never waits: it reads
+ * what is there, and what it writes is only kept (tls_bio.c).
+ */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <openssl/err.h>
+#include <openssl/x509v3.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <torc/core/fiber.h>
+#include <torc/core/scope.h>
+#include <torc/executor/offload.h>
+#include <torc/io/socket.h>
+
+#include "core/internal/system.h"
+#include "io/internal/tls.h"
+
+#define HANDSHAKE_NS TORC_SECONDS(10)
+
+/* Of plain text, and of what a record adds to it. */
+#define RECORD_BYTES    16384u
+#define RECORD_OVERHEAD 64u
+
+/* What a server sends up to where its private key has computed is more than this, and a request to begin again less. */
+#define FLIGHT_LEAST 400
+
+/* --- reading --- */
+
+struct reading {
+	struct torc__tls *t;
+	struct iovec room;
+	size_t done;
+};
+
+static bool may_go_on(const struct torc__tls *t)
+{
+	struct torc_slice view;
+
+	return SSL_has_pending(t->ssl) || torc__stream_shown(&t->below, &view);
+}
+
+/* Decrypt what there is: 1, 0 at the end, -EAGAIN, or a negative errno. */
+static int decrypt(void *arg)
+{
+	struct reading *d = arg;
+	struct torc__tls *t = d->t;
+	int r;
+
+	do {
+		r = SSL_read(t->ssl, (char *)d->room.iov_base + d->done,
+			     (int)(d->room.iov_len - d->done));
+		if (r > 0)
+			d->done += (size_t)r;
+	} while (r > 0 && d->done < d->room.iov_len && may_go_on(t));
+	if (d->done)
+		return 1;
+	switch (SSL_get_error(t->ssl, r)) {
+	case SSL_ERROR_ZERO_RETURN: return 0;
+	case SSL_ERROR_WANT_READ: return -EAGAIN;
+	default: return torc__tls_failed(t);
+	}
+}
+
+static int read_some(struct torc_stream *s, struct torc__tls *t)
+{
+	struct reading d = { .t = t };
+	struct torc_slice view = { NULL, 0 };
+	bool much = SSL_pending(t->ssl) > 4000 ||
+		    (torc__stream_shown(&t->below, &view) && view.len > 2000);
+	int r = torc__stream_receive_room(s, much ? RECORD_BYTES : TORC__CHUNK_MIN, &d.room);
+
+	if (r < 0)
+		return r;
+	if (d.room.iov_len > RECORD_BYTES)
+		d.room.iov_len = RECORD_BYTES;
+	r = torc_call_deep(decrypt, &d);
+	s->spill_len += (uint32_t)d.done;
+	torc__stream_drop_room(s);
+	return r;
+}
+
+static int tls_arm(struct torc_stream *s)
+{
+	struct torc__tls *t = s->tls;
+	struct torc_slice view;
+	int r = -EAGAIN;
+
+	if (!t->open)
+		return s->rx_error = t->error ? t->error : -EPROTO;
+	for (;;) {
+		if (may_go_on(t) || t->below.rx_eof)
+			r = read_some(s, t);
+		if (r != -EAGAIN)
+			break;
+		r = torc_stream_peek(&t->below, &view);
+		if (r < 0)
+			return r;
+		r = -EAGAIN;
+	}
+	if (r < 0 && r != -ENOMEM)
+		s->rx_error = r;
+	s->rx_eof |= !r;
+	return r < 0 ? r : 1;
+}
+
+/* --- writing --- */
+
+struct writing {
+	struct torc__tls *t;
+	const char *data;
+	size_t len;
+};
+
+/* 0 or a negative errno: then the connection is of no more use. */
+static int encrypt(void *arg)
+{
+	struct writing *w = arg;
+	struct torc__tls *t = w->t;
+	size_t records = w->len / RECORD_BYTES + 1;
+	int r = torc__stream_prepare(&t->below, w->len + records * RECORD_OVERHEAD);
+
+	if (r < 0)
+		return r;
+	if (SSL_write(t->ssl, w->data, (int)w->len) == (int)w->len)
+		return 0;
+	return torc__tls_failed(t);
+}
+
+static int why_not(const struct torc_stream *s)
+{
+	const struct torc__tls *t = s->tls;
+
+	return s->tx_error ? s->tx_error : t->error ? t->error : t->open ? 0 : -EPROTO;
+}
+
+static void tls_send(struct torc_stream *s)
+{
+	struct writing w = { s->tls, s->sending + s->sending_offset,
+			     s->sending_len - s->sending_offset };
+	int r = why_not(s);
+
+	if (!r)
+		r = encrypt(&w);
+	if (!r)
+		torc__stream_push(&w.t->below);
+	torc__stream_sent(s, r < 0 ? r : (int)w.len);
+}
+
+/* Encrypted from where it is; the next part while the one before is on its way. */
+static int tls_write(struct torc_stream *s, const void *data, size_t len)
+{
+	size_t done = 0;
+	int r = why_not(s);
+
+	while (!r && done < len) {
+		struct writing w = { s->tls, (const char *)data + done, len - done };
+
+		if (w.len > TORC__TX_HIGH)
+			w.len = TORC__TX_HIGH;
+		r = torc_call_deep(encrypt, &w);
+		if (!r)
+			torc__stream_push(&w.t->below);
+		done += w.len;
+		if (!r)
+			r = torc__stream_await_sent(s, done < len ? TORC__TX_HIGH : 0);
+	}
+	return r;
+}
+
+/* --- the end --- */
+
+static int notify(void *arg)
+{
+	struct torc__tls *t = arg;
+
+	if (SSL_shutdown(t->ssl) >= 0)
+		return 0;
+	return torc__tls_failed(t);
+}
+
+static bool may_notify(const struct torc_stream *s)
+{
+	const struct torc__tls *t = s->tls;
+
+	return t->open && !t->error && !s->tx_error && !t->below.tx_error &&
+	       !(SSL_get_shutdown(t->ssl) & SSL_SENT_SHUTDOWN);
+}
+
+static int tls_shutdown(struct torc_stream *s)
+{
+	struct torc__tls *t = s->tls;
+	int r = may_notify(s) ? torc_call_deep(notify, t) : 0;
+
+	return r < 0 ? r : torc_stream_shutdown(&t->below);
+}
+
+static int free_connection(void *arg)
+{
+	struct torc__tls *t = arg;
+
+	SSL_free(t->ssl);
+	ERR_clear_error();
+	torc__tls_set_give(t->set);
+	torc_tls_unref(t->config);
+	torc__free(t->out);
+	return 0;
+}
+
+static void tls_close(struct torc_stream *s)
+{
+	struct torc__tls *t = s->tls;
+
+	if (may_notify(s))
+		(void)torc_call_deep(notify, t);
+	torc_stream_close(&t->below);
+	(void)torc_call_deep(free_connection, t);
+	torc__free(t);
+	s->tls = NULL;
+	s->below = NULL;
+}
+
+static void tls_moved(struct torc_stream *s)
+{
+	struct torc__tls *t = s->tls;
+
+	t->below.above = s;
+}
+
+static const struct torc__stream_kind tls_kind = {
+	.arm = tls_arm,
+	.send = tls_send,
+	.write = tls_write,
+	.shutdown = tls_shutdown,
+	.close = tls_close,
+	.moved = tls_moved,
+};
+
+/* --- the handshake --- */
+
+/* 0: done; -EAGAIN: the peer's turn; or a negative errno. */
+static int advance(void *arg)
+{
+	struct torc__tls *t = arg;
+	int r;
+
+	ERR_clear_error();
+	r = SSL_do_handshake(t->ssl);
+	if (r == 1)
+		return 0;
+	return SSL_get_error(t->ssl, r) == SSL_ERROR_WANT_READ ? -EAGAIN : torc__tls_failed(t);
+}
+
+static bool computes_elsewhere(const struct torc__tls *t)
+{
+	const struct torc_tls *tls = t->config;
+
+	if (tls->options.compute != TORC_TLS_COMPUTE_AUTO)
+		return tls->options.compute == TORC_TLS_COMPUTE_OTHER;
+	return t->set->heavy && t->sent_bytes < FLIGHT_LEAST;
+}
+
+static int advance_elsewhere(struct torc__tls *t)
+{
+	struct torc_slice view;
+	int r, settled;
+
+	if (torc__stream_shown(&t->below, &view)) {
+		t->in = view.data;
+		t->in_len = view.len;
+	}
+	t->away = true;
+	r = torc_offload(advance, t);
+	t->away = false;
+	settled = torc__tls_bio_settle(t);
+	return settled < 0 ? settled : r;
+}
+
+/* A client begins, and a server with what it has received. */
+static int converse(struct torc__tls *t)
+{
+	struct torc_slice view;
+	int r = t->config->server ? torc_stream_peek(&t->below, &view) : 1;
+
+	while (r >= 0) {
+		r = computes_elsewhere(t) ? advance_elsewhere(t) : torc_call_deep(advance, t);
+		if (r != -EAGAIN)
+			break;
+		r = torc_stream_peek(&t->below, &view);
+	}
+	return r;
+}
+
+/* A server takes its place in the line only when a client has something to say. */
+static int wait_in_line(struct torc__tls *t)
+{
+	struct torc_slice view;
+	int r = t->config->server ? torc_stream_peek(&t->below, &view) : 0;
+
+	return r < 0 ? r : torc_sem_acquire(&t->config->handshakes, 1);
+}
+
+static int make_connection(void *arg)
+{
+	struct torc__tls *t = arg;
+
+	t->ssl = SSL_new(t->set->contexts[0]);
+	if (!t->ssl || SSL_set_app_data(t->ssl, t) != 1)
+		return -ENOMEM;
+	if (t->config->server)
+		SSL_set_accept_state(t->ssl);
+	else
+		SSL_set_connect_state(t->ssl);
+	return torc__tls_bio_attach(t);
+}
+
+static bool is_address(const char *host)
+{
+	struct in6_addr a;
+
+	return inet_pton(AF_INET, host, &a) == 1 || inet_pton(AF_INET6, host, &a) == 1;
+}
+
+/* RFC 6125, 6.4.3: a wildcard stands for one whole label. RFC 6066, 3: an address is not sent. */
+static int expect_host(struct torc__tls *t)
+{
+	X509_VERIFY_PARAM *param = SSL_get0_param(t->ssl);
+
+	if (!*t->host)
+		return 0;
+	X509_VERIFY_PARAM_set_hostflags(param, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
+	if (is_address(t->host))
+		return X509_VERIFY_PARAM_set1_ip_asc(param, t->host) == 1 ? 0 : -EINVAL;
+	if (X509_VERIFY_PARAM_set1_host(param, t->host, 0) != 1 ||
+	    SSL_set_tlsext_host_name(t->ssl, t->host) != 1)
+		return -EINVAL;
+	return 0;
+}
+
+static int prepare(void *arg)
+{
+	struct torc__tls *t = arg;
+	int r = make_connection(t);
+
+	if (!r && !t->config->server) {
+		r = expect_host(t);
+		torc__tls_session_offer(t);
+	}
+	ERR_clear_error();
+	return r;
+}
+
+static int shake_hands(struct torc__tls *t)
+{
+	int r = wait_in_line(t);
+
+	if (r < 0)
+		return r;
+	r = torc_call_deep(prepare, t);
+	if (!r)
+		r = converse(t);
+	torc_sem_release(&t->config->handshakes, 1);
+	return r;
+}
+
+static void note_peer(struct torc__tls *t)
+{
+	struct torc_address a;
+	int fd = torc__stream_fd(&t->below);
+
+	if (fd >= 0 && torc_peer_address(fd, &a) == 0)
+		torc_address_format(&a, t->peer, sizeof(t->peer));
+}
+
+static int cover(struct torc_stream *s, struct torc_tls *tls, const char *host)
+{
+	struct torc__tls *t;
+	int r = torc_stream_flush(s);
+
+	if (r < 0)
+		return r;
+	t = torc__calloc(1, sizeof(*t));
+	if (!t)
+		return -ENOMEM;
+	t->config = torc_tls_ref(tls);
+	t->set = torc__tls_set_take(tls);
+	if (host)
+		memcpy(t->host, host, strlen(host));
+	torc__stream_cover(s, &tls_kind, &t->below);
+	s->tls = t;
+	note_peer(t);
+	return 0;
+}
+
+/* All later calls fail with the same; the peer is told by an alert, if OpenSSL has written one. */
+static void give_up(struct torc_stream *s, int error)
+{
+	int r = torc_stream_flush(&s->tls->below);
+
+	(void)r;
+	s->tls->error = error;
+	torc__stream_tx_failed(s, error);
+}
+
+static int start(struct torc_stream *s, struct torc_tls *tls, const char *host)
+{
+	uint64_t ns = tls->options.handshake_ns ? tls->options.handshake_ns : HANDSHAKE_NS;
+	struct torc_scope scope;
+	int r = cover(s, tls, host);
+
+	if (r < 0)
+		return r;
+	torc_scope_enter(&scope, ns);
+	r = shake_hands(s->tls);
+	if (r < 0)
+		give_up(s, r);
+	torc_scope_leave(&scope);
+	s->tls->open = !r;
+	return r;
+}
+
+int torc_tls_accept(struct torc_stream *s, struct torc_tls *tls)
+{
+	torc__check(tls->server, "torc_tls_accept with a client's configuration");
+	return start(s, tls, NULL);
+}
+
+int torc_tls_connect(struct torc_stream *s, struct torc_tls *tls, const char *host)
+{
+	torc__check(!tls->server, "torc_tls_connect with a server's configuration");
+	if (host && (!*host || strlen(host) >= sizeof(s->tls->host)))
+		return -EINVAL;
+	return start(s, tls, host);
+}
+
+/* --- what was agreed on --- */
+
+bool torc_tls_info(const struct torc_stream *s, struct torc_tls_info *ret)
+{
+	const unsigned char *alpn;
+	unsigned alpn_len;
+	SSL *ssl;
+
+	if (!s->tls || !s->tls->open)
+		return false;
+	ssl = s->tls->ssl;
+	SSL_get0_alpn_selected(ssl, &alpn, &alpn_len);
+	*ret = (struct torc_tls_info){
+		.version = SSL_version(ssl) == TLS1_3_VERSION ? 13 : 12,
+		.resumed = SSL_session_reused(ssl),
+		.cipher = SSL_get_cipher_name(ssl),
+		.server_name = SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name),
+		.alpn = { (const char *)alpn, alpn_len },
+		.has_certificate = SSL_get0_peer_certificate(ssl) != NULL,
+	};
+	return true;
+}
+
+struct subject {
+	const struct torc__tls *t;
+	char *buf;
+	size_t size, len;
+};
+
+static int write_subject(void *arg)
+{
+	struct subject *u = arg;
+	X509 *certificate = SSL_get0_peer_certificate(u->t->ssl);
+	BIO *bio = certificate ? BIO_new(BIO_s_mem()) : NULL;
+	char *text;
+	long len;
+
+	if (!bio)
+		return 0;
+	X509_NAME_print_ex(bio, X509_get_subject_name(certificate), 0, XN_FLAG_RFC2253);
+	len = BIO_get_mem_data(bio, &text);
+	u->len = len < (long)u->size ? (size_t)len : u->size - 1;
+	memcpy(u->buf, text, u->len);
+	u->buf[u->len] = '\0';
+	BIO_free(bio);
+	return 0;
+}
+
+size_t torc_tls_peer_subject(const struct torc_stream *s, char *buf, size_t size)
+{
+	struct subject u = { s->tls, buf, size, 0 };
+
+	if (!s->tls || !s->tls->open || !size)
+		return 0;
+	*buf = '\0';
+	(void)torc_call_deep(write_subject, &u);
+	return u.len;
+}
