@@ -118,6 +118,9 @@ static int on_ticket(SSL *ssl, unsigned char name[16], unsigned char iv[EVP_MAX_
 		if (r && (!set_mac(mac, &key) ||
 			  EVP_DecryptInit_ex(cipher, EVP_aes_256_cbc(), NULL, key.aes, iv) != 1))
 			r = -1;
+		/* A ticket of 1.3 is used once, so that each connection has to bring the next one. */
+		if (r > 0 && SSL_version(ssl) == TLS1_3_VERSION)
+			r = 2;
 	}
 	OPENSSL_cleanse(&key, sizeof(key));
 	return r;
