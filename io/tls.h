@@ -81,8 +81,8 @@ struct torc_tls_options {
 	const char *const *
 		alpn; /* RFC 7301, NULL-terminated; of a server in order of preference. NULL: not spoken of */
 
-	int min_version;    /* 0: 12, TLS 1.2; or 13 */
-	bool no_resumption; /* every handshake is a full one */
+	int min_version, max_version; /* 12 or 13, TLS 1.2 or 1.3; 0: 12 and 13 */
+	bool no_resumption;           /* every handshake is a full one */
 	enum torc_tls_compute compute;
 	uint64_t
 		handshake_ns; /* from torc_tls_accept or _connect on; 0: 10 s; TORC_NEVER: the scope's deadline only */

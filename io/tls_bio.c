@@ -39,7 +39,7 @@ static bool show(struct torc__tls *t)
 
 static bool is_at_end(const struct torc__tls *t)
 {
-	return t->below.rx_eof && !t->away && t->in_taken == t->in_len;
+	return t->away ? t->ended : t->below.rx_eof && t->in_taken == t->in_len;
 }
 
 static int bio_read(BIO *bio, char *buf, int len)

@@ -171,12 +171,14 @@ static int choose_certificate(SSL *ssl, int *alert, void *arg)
 static int set_policy(const struct making *m, SSL_CTX *context)
 {
 	int least = m->tls->options.min_version == 13 ? TLS1_3_VERSION : TLS1_2_VERSION;
+	int most = m->tls->options.max_version == 12 ? TLS1_2_VERSION : TLS1_3_VERSION;
 
 	SSL_CTX_set_options(context, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION);
 	SSL_CTX_set_mode(context, SSL_MODE_RELEASE_BUFFERS);
 	SSL_CTX_set_security_level(context, 2);
 	SSL_CTX_set_read_ahead(context, 1);
 	if (SSL_CTX_set_min_proto_version(context, least) != 1 ||
+	    SSL_CTX_set_max_proto_version(context, most) != 1 ||
 	    SSL_CTX_set_cipher_list(context, CIPHERS) != 1 ||
 	    SSL_CTX_set1_groups_list(context, GROUPS) != 1)
 		return fail_by_reason(m, "the defaults");
@@ -360,6 +362,11 @@ static int copy_options(struct torc_tls *tls, const struct torc_tls_options *o)
 	return r;
 }
 
+static bool is_version(int version)
+{
+	return !version || version == 12 || version == 13;
+}
+
 static const char *wrong_with(const struct torc_tls_options *o, bool server)
 {
 	if (server && !o->certificate_count)
@@ -369,8 +376,10 @@ static const char *wrong_with(const struct torc_tls_options *o, bool server)
 	for (size_t i = 0; i < o->certificate_count; i++)
 		if (!o->certificates[i].cert_file)
 			return "cert_file is missing";
-	if (o->min_version && o->min_version != 12 && o->min_version != 13)
-		return "min_version must be 12 or 13";
+	if (!is_version(o->min_version) || !is_version(o->max_version))
+		return "min_version and max_version must be 12 or 13";
+	if (o->min_version == 13 && o->max_version == 12)
+		return "min_version is above max_version";
 	if ((unsigned)o->verify > TORC_TLS_VERIFY_REQUIRE)
 		return "verify is none of its values";
 	if ((unsigned)o->compute > TORC_TLS_COMPUTE_OTHER)

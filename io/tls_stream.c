@@ -98,7 +98,10 @@ static int tls_arm(struct torc_stream *s)
 			r = read_some(s, t);
 		if (r != -EAGAIN)
 			break;
-		r = torc_stream_peek(&t->below, &view);
+		if (t->below.rx_eof) /* OpenSSL should have seen it */
+			r = -ECONNABORTED;
+		else
+			r = torc_stream_peek(&t->below, &view);
 		if (r < 0)
 			return r;
 		r = -EAGAIN;
@@ -274,6 +277,7 @@ static int advance_elsewhere(struct torc__tls *t)
 		t->in = view.data;
 		t->in_len = view.len;
 	}
+	t->ended = t->below.rx_eof && !t->in_len;
 	t->away = true;
 	r = torc_offload(advance, t);
 	t->away = false;
@@ -288,10 +292,13 @@ static int converse(struct torc__tls *t)
 	int r = t->config->server ? torc_stream_peek(&t->below, &view) : 1;
 
 	while (r >= 0) {
+		bool ended = !r;
+
 		r = computes_elsewhere(t) ? advance_elsewhere(t) : torc_call_deep(advance, t);
 		if (r != -EAGAIN)
 			break;
-		r = torc_stream_peek(&t->below, &view);
+		/* OpenSSL has to see the end too; not to ask it for ever if it does not */
+		r = ended ? -ECONNABORTED : torc_stream_peek(&t->below, &view);
 	}
 	return r;
 }
@@ -413,8 +420,12 @@ static int start(struct torc_stream *s, struct torc_tls *tls, const char *host)
 	struct torc_scope scope;
 	int r = cover(s, tls, host);
 
-	if (r < 0)
+	if (r < 0) {
+		/* What was to be encrypted must not go on in the clear. */
+		s->rx_error = r;
+		torc__stream_tx_failed(s, r);
 		return r;
+	}
 	torc_scope_enter(&scope, ns);
 	r = shake_hands(s->tls);
 	if (r < 0)
