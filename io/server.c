@@ -36,6 +36,17 @@ static int spawn_stations(struct torc__server *sv, struct torc_group *group)
 	return r;
 }
 
+/* Who waits for room waits for that of one loop, unless connections may run on any. */
+static void choose_rooms(struct torc__server *sv)
+{
+	bool roams = sv->options->balance == TORC_BALANCE_LEAST;
+
+	for (size_t i = 0; i < sv->stations->open; i++)
+		roams |= sv->stations->seats[i].common;
+	for (int i = 0; i < torc_loop_count(); i++)
+		sv->stations[i].room = roams ? &sv->room : &sv->stations[i].own_room;
+}
+
 static int serve_everywhere(struct torc__server *sv)
 {
 	struct torc_group group;
@@ -65,8 +76,10 @@ static int listen_and_serve(struct torc__server *sv)
 		r = torc__seats_take_rest(sv);
 	if (!r)
 		r = torc__seats_list(sv);
-	if (!r)
+	if (!r) {
+		choose_rooms(sv);
 		r = serve_everywhere(sv);
+	}
 	for (int i = 0; i < loops; i++)
 		torc__seats_close(&sv->stations[i]);
 	return r;

@@ -10,63 +10,38 @@
 
 #include "io/internal/listener.h"
 
-static const struct torc__wait_kind room_kind = { "room for a connection", torc__slot_cancel,
-						  torc__room_describe };
-
-static bool balances(const struct torc__station *st)
+/* Where the next connection is to run: here, unless another loop has fewer, or shares the socket and has room. */
+static struct torc__station *choose(const struct torc__acceptor *a)
 {
-	return st->server->options->balance == TORC_BALANCE_LEAST && torc_loop_count() > 1;
+	struct torc__station *here = a->station;
+
+	if (here->server->options->balance == TORC_BALANCE_LEAST)
+		return torc__room_least(here);
+	return a->seat->common && torc__room_is_full(here) ? torc__room_least(here) : here;
 }
 
-/* Where the next connection is to run: here, unless another loop has fewer. */
-static struct torc__station *choose(struct torc__station *here)
+static bool is_full(void *acceptor)
 {
-	struct torc__station *best = here, *all = here->server->stations;
-	size_t fewest = torc__room_count(here);
-
-	for (int i = 0; balances(here) && i < torc_loop_count(); i++) {
-		size_t count = torc__room_count(&all[i]);
-
-		if (count < fewest) {
-			best = &all[i];
-			fewest = count;
-		}
-	}
-	return best;
-}
-
-static bool is_full(struct torc__station *st)
-{
-	return torc__room_count(choose(st)) >= torc__room_most(st);
-}
-
-/* Nobody wakes us: another address's acceptor waits in our place, or the room may come on another loop. */
-static bool looks_by_the_clock(const struct torc__station *st)
-{
-	return st->waiter || balances(st);
+	return torc__room_is_full(choose(acceptor));
 }
 
 /* Until there are fewer connections than there may be. */
 static int await_room(struct torc__acceptor *a)
 {
 	struct torc__station *st = a->station;
+	int r = 0;
 
-	while (is_full(st)) {
-		int r;
-
+	while (!r && is_full(a)) {
 		if (st->server->options->at_limit == TORC_AT_LIMIT_RESET)
 			return 0;
-		torc_op_cancel(&a->listener->op); /* what comes now is to wait in the kernel */
-		r = looks_by_the_clock(st) ? torc_sleep(TORC_MS(10))
-					   : torc__slot_wait(&st->waiter, &room_kind);
-		if (r < 0)
-			return r;
+		torc_op_cancel(&a->seat->listener.op); /* what comes now is to wait in the kernel */
+		r = torc__room_await(st, is_full, a);
 	}
-	return 0;
+	return r;
 }
 
 /*
- * For a connection that was accepted, when another acceptor may have been faster. It is counted there. NULL: there is no
+ * For a connection that was accepted, when another acceptor may have been faster. Its place there is taken. NULL: there is no
  * room; negative errno in *ret_error: and the server ends.
  */
 static struct torc__station *take_place(struct torc__acceptor *a, int *ret_error)
@@ -77,10 +52,9 @@ static struct torc__station *take_place(struct torc__acceptor *a, int *ret_error
 		*ret_error = await_room(a);
 		if (*ret_error < 0)
 			return NULL;
-		at = choose(a->station);
-		if (torc__room_up(at) <= torc__room_most(at))
+		at = choose(a);
+		if (torc__room_take(at))
 			return at;
-		torc__room_down(at);
 		if (a->station->server->options->at_limit == TORC_AT_LIMIT_RESET)
 			return NULL;
 	}
@@ -97,7 +71,7 @@ static int await_rate(struct torc__acceptor *a)
 	at = torc_rate_reserve(rate, 1);
 	if (at <= torc_now_ns())
 		return 0;
-	torc_op_cancel(&a->listener->op);
+	torc_op_cancel(&a->seat->listener.op);
 	return torc_sleep_until(at);
 }
 
@@ -110,7 +84,7 @@ static int accept_one(struct torc__acceptor *a)
 		r = await_rate(a);
 	if (r < 0)
 		return r;
-	fd = torc_accept(a->listener);
+	fd = torc_accept(&a->seat->listener);
 	if (fd < 0)
 		return fd;
 	at = take_place(a, &r);
@@ -141,7 +115,7 @@ int torc__acceptors_spawn(struct torc__station *st, struct torc_group *group)
 		int r;
 
 		a->station = st;
-		a->listener = &st->seats[i].listener;
+		a->seat = &st->seats[i];
 		r = torc_group_spawn_with(group, &o, acceptor_main, a);
 		if (r < 0)
 			return r;

@@ -73,7 +73,7 @@ static int connection_main(void *arg)
 	torc__free(arg);
 	if (torc_stream_open(&c.stream, fd) < 0) {
 		torc_close(fd);
-		torc__room_end(st);
+		torc__room_give(st);
 		return -ENOMEM;
 	}
 	c.stream.drain = &st->drain;
@@ -85,7 +85,7 @@ static int connection_main(void *arg)
 	torc_scope_enter(&scope, r == -ETIMEDOUT ? 0 : CLOSE_NS);
 	torc_stream_close(&c.stream);
 	torc_scope_leave(&scope);
-	torc__room_end(st);
+	torc__room_give(st);
 	return r;
 }
 
@@ -96,7 +96,7 @@ static void unstarted(void *arg, int error)
 
 	(void)error;
 	torc_sys_close(a->fd);
-	torc__room_end(a->station);
+	torc__room_give(a->station);
 	torc__free(a);
 }
 
@@ -129,10 +129,7 @@ int torc__connection_start(struct torc__station *home, struct torc__station *at,
 	if (r >= 0)
 		return 0;
 	torc_close(fd);
-	if (at == home)
-		torc__room_end(at);
-	else
-		torc__room_down(at); /* who waits there for room looks by the clock */
+	torc__room_give(at);
 	return r;
 }
 
@@ -142,14 +139,17 @@ void torc__connection_reset(int fd)
 	torc_close(fd);
 }
 
+static bool is_full(void *station)
+{
+	return torc__room_is_full(station);
+}
+
 static int await_place(struct torc__station *st)
 {
 	int r = 0;
 
-	while (!r && torc__room_up(st) > torc__room_most(st)) {
-		torc__room_down(st);
-		r = torc_sleep(TORC_MS(10));
-	}
+	while (!r && !torc__room_take(st))
+		r = torc__room_await(st, is_full, st);
 	return r;
 }
 
@@ -163,7 +163,7 @@ static int late_main(void *arg)
 		return connection_main(arg);
 	torc__free(arg);
 	torc__connection_reset(fd);
-	torc__slot_wake(&st->waiter);
+	torc__room_changed(st);
 	return r;
 }
 

@@ -15,7 +15,7 @@ static int watch_main(void *arg)
 		r = torc_sleep(TORC_NEVER);
 	}
 	st->hurry = true;
-	torc__slot_wake(&st->waiter);
+	torc__room_changed(st);
 	return r;
 }
 

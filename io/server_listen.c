@@ -41,19 +41,20 @@ static int listen_first(struct torc_listener *l, const char *address)
 }
 
 /* Listen where loop 0 does: on a socket of our own with the same port, or on the same one. */
-static int listen_too(struct torc_listener *l, const struct torc__seat *first)
+static int listen_too(struct torc__seat *seat, struct torc__seat *first)
 {
 	const struct torc_listener *other = &first->listener;
 	struct torc_listen_options o = { .reuse_port = true };
 	int fd;
 
 	if (!is_single(other->address) && !other->inherited && !first->taken)
-		return torc_listen(l, other->address, &o);
+		return torc_listen(&seat->listener, other->address, &o);
 	fd = torc_sys_dup(other->fd);
 	if (fd < 0)
 		return fd;
-	torc__listener_adopt(l, fd);
-	l->shared = true;
+	torc__listener_adopt(&seat->listener, fd);
+	seat->listener.shared = true;
+	seat->common = first->common = true;
 	return 0;
 }
 
@@ -86,7 +87,7 @@ static int take_seat(struct torc__server *sv, struct torc__station *st, size_t a
 	else if (st == sv->stations)
 		r = listen_first(&seat->listener, text);
 	else
-		r = listen_too(&seat->listener, first_seat(sv, address));
+		r = listen_too(seat, first_seat(sv, address));
 	if (r < 0 && sv->options->on_error)
 		sv->options->on_error(text, r, sv->options->arg);
 	if (!r)

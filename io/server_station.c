@@ -14,17 +14,6 @@ static uint64_t grace_of(const struct torc_serve_options *o)
 	return o->grace_ns ? o->grace_ns : GRACE_NS;
 }
 
-static const struct torc__wait_kind drain_kind = { "connections to end", torc__slot_cancel,
-						   torc__room_describe };
-
-/* Until all have ended, or the scope, or there is no time for it. */
-static void await_connections(struct torc__station *st)
-{
-	while ((torc__room_count(st) || st->late_count) && !st->hurry &&
-	       torc__slot_wait(&st->waiter, &drain_kind) == 0)
-		;
-}
-
 /* Those that wait for data go on as if nothing had happened: io/internal/server.h. */
 static void drain_gently(struct torc__station *st)
 {
@@ -32,7 +21,7 @@ static void drain_gently(struct torc__station *st)
 
 	st->drain = TORC__DRAIN_GENTLY;
 	torc_scope_enter(&scope, grace_of(st->server->options));
-	await_connections(st);
+	(void)torc__room_await_end(st); /* or there is no time for it */
 	torc_scope_leave(&scope);
 }
 

@@ -17,9 +17,14 @@
  * other end. A cancellation in that period ends it: the group of the acceptors is outside of the shield and still
  * open then, and the fiber in it that has waited for the handover waits for this.
  *
- * With TORC_BALANCE_LEAST a connection may run on another loop than the one that has accepted it. It is then in the group of
- * that one, but in the list, and among the number, of the loop where it runs: that loop drains it. So a station lives as long as
- * all of the server, and only its count is seen by other loops.
+ * A connection may run on another loop than the one that has accepted it: with TORC_BALANCE_LEAST, and from a socket that
+ * loops share, when the one that it woke is full. It is then in the group of that one, but in the list, and among the number,
+ * of the loop where it runs: that loop drains it. So a station lives as long as all of the server, and only its places are seen
+ * by other loops.
+ *
+ * The kernel tells one of the accepts on a shared socket of each connection. Who cancels his accept, for he is full, may have
+ * been told of one just before, and it stays in the queue. So he is full only when all loops are, and looks again when any of
+ * them has room.
  *
  * Its parts, each of which calls those below it:
  *
@@ -38,11 +43,18 @@
 #include <torc/core/sync.h>
 #include <torc/io/server.h>
 
-#include "core/internal/fiber.h"
+#include "core/internal/waiters.h"
 #include "io/internal/handover.h"
 #include "io/internal/stream.h"
 
 struct torc__station;
+
+/* Who waits for a connection to end: acceptors, late connections, the drain. */
+struct torc__room {
+	struct torc__guard guard;
+	struct torc__queue waiters;
+	uint32_t waiting; /* or about to; atomic */
+};
 
 struct torc__server {
 	const struct torc_serve_options *options;
@@ -57,11 +69,12 @@ struct torc__server {
 	struct torc_latch starting;  /* stations that do not accept yet */
 	struct torc_latch listening; /* stations whose listeners are open */
 	struct torc_event replaced;  /* by the next process, which serves */
+	struct torc__room room;      /* of all stations, when connections may run on any loop */
 };
 
 struct torc__acceptor {
 	struct torc__station *station;
-	struct torc_listener *listener;
+	struct torc__seat *seat;
 	struct torc_task task;
 };
 
@@ -69,7 +82,8 @@ struct torc__acceptor {
 struct torc__seat {
 	struct torc_listener listener;
 	size_t address;
-	bool taken; /* from the process before */
+	bool taken;  /* from the process before */
+	bool common; /* its socket is that of other loops too */
 };
 
 struct torc__connection {
@@ -89,12 +103,14 @@ struct torc__station {
 	size_t acceptor_count;
 	struct torc_group *connections;
 	struct torc__connection *live;
-	size_t late_count; /* accepted ones that wait for their turn while draining: not in live_count */
-	struct torc__wait *waiter;      /* an acceptor that waits for a connection to end */
-	uint8_t drain;                  /* enum torc__drain */
-	bool gently;                    /* the next process serves already */
-	bool hurry;                     /* and this one is to end all the same */
-	_Alignas(64) size_t live_count; /* of connections that run here; atomic */
+	size_t late_count; /* accepted ones that wait for their turn while draining: not in `taken` */
+	struct torc__room
+		*room; /* own_room, or the server's: its own loop's, or any loop's may do */
+	struct torc__room own_room;
+	uint8_t drain;             /* enum torc__drain */
+	bool gently;               /* the next process serves already */
+	bool hurry;                /* and this one is to end all the same */
+	_Alignas(64) size_t taken; /* places, by connections that run here; atomic */
 };
 
 /* --- io/server_listen.c --- */
@@ -117,22 +133,32 @@ void torc__server_tell_addresses(const struct torc__server *sv);
 
 /* --- io/server_room.c --- */
 
-size_t torc__room_count(const struct torc__station *st);
-size_t torc__room_up(struct torc__station *st);
-void torc__room_down(struct torc__station *st);
+/* How many places are taken, of those that a station has. */
+size_t torc__room_taken(const struct torc__station *st);
+bool torc__room_is_full(const struct torc__station *st);
 
-/* A connection has ended; on the station's loop. */
-void torc__room_end(struct torc__station *st);
+/* Take one, if it is free, of any loop's station; then give it back: also on any loop where st->room is the server's. */
+bool torc__room_take(struct torc__station *st);
+void torc__room_give(struct torc__station *st);
 
-/* How many may run at a station. */
-size_t torc__room_most(const struct torc__station *st);
+/* Where the fewest are taken; `here` rather than elsewhere. */
+struct torc__station *torc__room_least(struct torc__station *here);
 
-/* Of a wait in st->waiter. */
-void torc__room_describe(const struct torc__wait *wait, struct torc__message *m);
+/* Called inside the room's guard. */
+typedef bool torc__room_fn(void *arg);
+
+/* Wait until something has changed at st->room, unless is_full says that there is room after all. 0, or the scope's status. */
+int torc__room_await(struct torc__station *st, torc__room_fn *is_full, void *arg);
+
+/* Wait until no place is taken and nobody late waits for one, or st->hurry. 0, or the scope's status. */
+int torc__room_await_end(struct torc__station *st);
+
+/* Who waits looks again; after anything but taken has changed. On the station's loop. */
+void torc__room_changed(struct torc__station *st);
 
 /* --- io/server_connection.c --- */
 
-/* Accepted by `home`, and counted already `at` the station where it is to run. If it fails fd is closed. */
+/* Accepted by `home`, with a place taken `at` the station where it is to run. If it fails that is given back, and fd closed. */
 int torc__connection_start(struct torc__station *home, struct torc__station *at, int fd);
 
 /* One that was accepted and not taken when the server ends: it has until then to get its turn. */

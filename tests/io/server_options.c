@@ -1,5 +1,7 @@
 #include "tests/io/serve.h"
 
+#include <torc/core/timeout.h>
+
 TestSuite(server_options, .timeout = 30);
 
 static const struct torc_options loops3 = { .loops = 3, .no_pin = true };
@@ -380,6 +382,128 @@ static int few_descriptors(void *arg)
 Test(server_options, without_descriptors_connections_wait)
 {
 	run_kinds(few_descriptors);
+}
+
+/* --- loops that share a socket --- */
+
+/* Without suspending in between, so that one loop may be told of several. */
+static int connect_now(const struct instance *in)
+{
+	struct torc_address a;
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	check_eq(torc_address_parse(in->bound[0], 0, &a), 0);
+	check_ge(fd, 0);
+	check_eq(connect(fd, &a.any, a.len), 0);
+	return fd;
+}
+
+static void yields(int n)
+{
+	while (n--)
+		torc_yield();
+}
+
+/* It is served, though it may have to wait for its turn. */
+static void ping_soon(int fd)
+{
+	char byte;
+	int r = 0;
+
+	check_eq(torc_send(fd, "x", 1, 0), 1);
+	torc_within(TORC_SECONDS(10)) r = torc_recv(fd, &byte, 1, 0);
+	check_eq(r, 1);
+}
+
+/* As many as there are places, at once or one after the other. */
+static int shared_places(void *arg)
+{
+	enum { ROUNDS = 300 };
+	struct instance in = { .addresses = { arg }, .options = { .connections_max = 1 } };
+
+	start_instance(&in);
+	for (int i = 0; i < ROUNDS; i++) {
+		int a = connect_now(&in), b;
+
+		yields(i % 5);
+		b = connect_now(&in);
+		ping_soon(b);
+		ping_soon(a);
+		check_le(in.started - in.finished, 2);
+		torc_close(i % 2 ? a : b);
+		torc_close(i % 2 ? b : a);
+	}
+	stop_instance(&in);
+	check_eq(in.started, 2 * ROUNDS);
+	return 0;
+}
+
+/* One more than there are: it is served when any of the others has ended. */
+static int shared_turns(void *arg)
+{
+	enum { ROUNDS = 300 };
+	struct instance in = { .addresses = { arg }, .options = { .connections_max = 1 } };
+	int first, second;
+
+	start_instance(&in);
+	ping_soon(first = connect_now(&in));
+	ping_soon(second = connect_now(&in));
+	for (int i = 0; i < ROUNDS; i++) {
+		int third = connect_now(&in);
+
+		yields(i % 4);
+		check_le(in.started - in.finished, 2);
+		torc_close(i % 8 < 4 ? first : second);
+		ping_soon(third);
+		*(i % 8 < 4 ? &first : &second) = third;
+	}
+	stop_instance(&in);
+	torc_close(first);
+	torc_close(second);
+	return 0;
+}
+
+Test(server_options, of_loops_that_share_a_socket_one_that_has_room_serves)
+{
+	const struct torc_options loops2 = { .loops = 2, .no_pin = true };
+
+	check_eq(run_with(&loops2, shared_places, (void *)(uintptr_t)unix_address()), 0);
+	check_eq(run_with(&loops2, shared_turns, (void *)(uintptr_t)unix_address()), 0);
+}
+
+/* A loop may be full by other addresses, while it waits for this one. */
+static int shared_and_not(void *arg)
+{
+	enum { ROUNDS = 200 };
+	struct instance in = {
+		.addresses = { arg, "127.0.0.1:0", "127.0.0.1:0" },
+		.options = { .connections_max = 2 },
+	};
+
+	start_instance(&in);
+	for (int i = 0; i < ROUNDS; i++) {
+		int fd[4] = { dial_instance(&in, 1 + i % 2), -1, -1, -1 };
+
+		ping_soon(fd[0]);
+		for (int k = 1; k < 4; k++) {
+			fd[k] = connect_now(&in);
+			yields(i % 3);
+		}
+		for (int k = 3; k; k--)
+			ping_soon(fd[k]);
+		check_le(in.started - in.finished, 4);
+		for (int k = 0; k < 4; k++)
+			torc_close(fd[(k + i) % 4]);
+	}
+	stop_instance(&in);
+	return 0;
+}
+
+Test(server_options, of_loops_that_share_a_socket_one_that_has_room_beside_other_addresses_serves)
+{
+	const struct torc_options loops2 = { .loops = 2, .no_pin = true };
+
+	check_eq(run_with(&loops2, shared_and_not, (void *)(uintptr_t)unix_address()), 0);
 }
 
 /* --- balance --- */
