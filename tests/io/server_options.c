@@ -4,8 +4,6 @@
 
 TestSuite(server_options, .timeout = 30);
 
-static const struct torc_options loops3 = { .loops = 3, .no_pin = true };
-
 static const char *unix_address(void)
 {
 	static char address[64];
@@ -26,10 +24,8 @@ static const char *const *kinds(void)
 
 static void run_kinds(torc_fn *fn)
 {
-	for (const char *const *address = kinds(); *address; address++) {
-		check_eq(run_with(NULL, fn, (void *)(uintptr_t)*address), 0);
-		check_eq(run_with(&loops3, fn, (void *)(uintptr_t)*address), 0);
-	}
+	for (const char *const *address = kinds(); *address; address++)
+		run_with_loops(fn, (void *)(uintptr_t)*address);
 }
 
 /* --- waits --- */
@@ -94,9 +90,10 @@ static int write_limit(void *arg)
 		check_eq(torc_sleep(TORC_MS(1)), 0);
 	check_ge(torc_now_ns() - begin, TORC_MS(49));
 	check_eq(in.last_result, -ETIMEDOUT);
-	begin = torc_now_ns();
-	stop_instance(&in); /* what is unsent was dropped, nobody waits for the peer to take it */
-	check_lt(torc_now_ns() - begin, TORC_SECONDS(4));
+	stop_instance_within(
+		&in,
+		TORC_SECONDS(
+			4)); /* what is unsent was dropped, nobody waits for the peer to take it */
 	torc_close(fd);
 	in = (struct instance){
 		.addresses = { arg },
@@ -146,8 +143,7 @@ static int lifetime(void *arg)
 	stop_instance(&in);
 	in.options.handler = echo_handler;
 	in.options.lifetime_ns = TORC_NEVER;
-	in.bound_count = in.ended = 0;
-	start_instance(&in);
+	restart_instance(&in);
 	ping(fd = dial_instance(&in, 0));
 	stop_instance(&in);
 	check_eq(in.last_result, -ECANCELED);
@@ -193,13 +189,10 @@ static int tx_rate(void *arg)
 	stop_instance(&in);
 	in.options.tx_per_second = 1;
 	in.options.grace_ns = 1;
-	in.bound_count = in.ended = 0;
-	start_instance(&in);
+	restart_instance(&in);
 	fd = dial_instance(&in, 0);
 	check_ge(torc_recv(fd, buf, 1, 0), 0);
-	begin = torc_now_ns();
-	stop_instance(&in);
-	check_lt(torc_now_ns() - begin, TORC_SECONDS(10));
+	stop_instance_within(&in, TORC_SECONDS(10));
 	torc_close(fd);
 	return 0;
 }
@@ -243,15 +236,12 @@ static int rx_rate(void *arg)
 	check_ge(torc_now_ns() - begin, (MUCH - RATE / 8 - 65536) * 1000000000ull / RATE);
 	stop_instance(&in);
 	in.options.rx_per_second = 1;
-	in.bound_count = in.ended = 0;
-	start_instance(&in);
+	restart_instance(&in);
 	fd = dial_instance(&in, 0);
 	check_eq(torc_send_all(fd, buf, 20000), 0);
 	while (!in.started)
 		torc_yield();
-	begin = torc_now_ns();
-	stop_instance(&in); /* who waits for his rate is idle */
-	check_lt(torc_now_ns() - begin, TORC_SECONDS(4));
+	stop_instance_within(&in, TORC_SECONDS(4)); /* who waits for his rate is idle */
 	torc_close(fd);
 	return 0;
 }
@@ -285,12 +275,9 @@ static int accept_rate(void *arg)
 	/* stopped while the next one is far away */
 	torc_rate_init(&rate, 1, 0);
 	(void)torc_rate_reserve(&rate, 1000);
-	in.bound_count = in.ended = 0;
-	start_instance(&in);
+	restart_instance(&in);
 	fd = dial_instance(&in, 0);
-	begin = torc_now_ns();
-	stop_instance(&in);
-	check_lt(torc_now_ns() - begin, TORC_SECONDS(4));
+	stop_instance_within(&in, TORC_SECONDS(4));
 	expect_end(fd);
 	return 0;
 }
@@ -351,15 +338,12 @@ static int few_descriptors(void *arg)
 {
 	enum { CLIENTS = 30 };
 	struct instance in = { .addresses = { arg } };
-	struct rlimit few, before;
+	struct rlimit before;
 	int client[CLIENTS];
 
-	check_eq(getrlimit(RLIMIT_NOFILE, &before), 0);
 	start_instance(&in);
 	ping(client[0] = dial_instance(&in, 0));
-	few = before;
-	few.rlim_cur = (rlim_t)count_fds() + CLIENTS + 4;
-	check_eq(setrlimit(RLIMIT_NOFILE, &few), 0);
+	before = spare_descriptors(CLIENTS + 4);
 	for (int i = 1; i < CLIENTS; i++) {
 		int r = torc_dial(in.bound[0]);
 
@@ -525,7 +509,6 @@ static int balanced(void *arg)
 		.addresses = { arg, "127.0.0.1:0" },
 		.options = { .balance = TORC_BALANCE_LEAST, .grace_ns = TORC_SECONDS(20) },
 	};
-	uint64_t begin;
 
 	start_instance(&in);
 	for (int i = 0; i < 3 * EACH; i++)
@@ -543,9 +526,7 @@ static int balanced(void *arg)
 	for (int i = 0; i < 3 * EACH; i++)
 		if (client[i] < 0)
 			check_eq(loop_of(client[i] = dial_instance(&in, 0)), 1);
-	begin = torc_now_ns();
-	stop_instance(&in); /* idle ones end at once, wherever they run */
-	check_lt(torc_now_ns() - begin, TORC_SECONDS(10));
+	stop_instance_within(&in, TORC_SECONDS(10)); /* idle ones end at once, wherever they run */
 	for (int i = 0; i < 3 * EACH; i++)
 		expect_end(client[i]);
 	return 0;
@@ -580,25 +561,10 @@ static int balanced_limit(void *arg)
 	check_eq(in.started, ALL);
 	for (int i = 0; i < ALL; i++)
 		torc_close(client[i]);
-	for (int left = 20; left;) { /* in any order, for each has been accepted somewhere */
-		for (int i = 0; i < 20; i++) {
-			struct pollfd p = { .fd = late[i], .events = POLLIN };
-
-			if (late[i] < 0 || poll(&p, 1, 0) != 1)
-				continue;
-			check_eq(torc_recv(late[i], &byte, 1, 0), 1);
-			check_le(in.started - in.finished, ALL);
-			torc_close(late[i]);
-			late[i] = -1;
-			left--;
-		}
-		torc_yield();
-	}
+	take_turns(&in, late, 20, ALL);
 	stop_instance(&in);
 	in.options.at_limit = TORC_AT_LIMIT_RESET;
-	in.bound_count = in.ended = 0;
-	in.started = in.finished = 0;
-	start_instance(&in);
+	restart_instance(&in);
 	fill(&in, client, ALL);
 	for (int i = 0; i < 20; i++)
 		expect_end(dial_instance(&in, 0));
