@@ -153,10 +153,22 @@ static int await_place(struct torc__station *st)
 	return r;
 }
 
+/* There may be thousands, of which one is to be woken when a place becomes free. */
+static int await_turn(struct torc__station *st)
+{
+	int r = torc_mutex_lock(&st->late_turn);
+
+	if (r < 0)
+		return r;
+	r = await_place(st);
+	torc_mutex_unlock(&st->late_turn);
+	return r;
+}
+
 static int late_main(void *arg)
 {
 	struct torc__station *st = ((struct arrival *)arg)->station;
-	int r = await_place(st), fd = ((struct arrival *)arg)->fd;
+	int r = await_turn(st), fd = ((struct arrival *)arg)->fd;
 
 	st->late_count--;
 	if (!r)
