@@ -104,9 +104,8 @@ struct torc__station {
 	struct torc_group *connections;
 	struct torc__connection *live;
 	size_t late_count; /* accepted ones that wait for their turn while draining: not in `taken` */
-	struct torc__room
-		*room; /* own_room, or the server's: its own loop's, or any loop's may do */
-	struct torc_mutex late_turn; /* whose it is */
+	struct torc_mutex late_turn;
+	struct torc__room *room; /* own_room, or the server's */
 	struct torc__room own_room;
 	uint8_t drain;             /* enum torc__drain */
 	bool gently;               /* the next process serves already */
