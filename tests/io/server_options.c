@@ -581,6 +581,40 @@ Test(server_options, balanced_connections_have_the_limit_of_all_loops)
 		check_eq(run_with(&loops3, balanced_limit, (void *)(uintptr_t)*address), 0);
 }
 
+/* Only one loop's places become free, again and again; who waits may be in the queue of any. */
+static int balanced_turns(void *arg)
+{
+	enum { LATE = 30 };
+	struct instance in = {
+		.addresses = { arg, "127.0.0.1:0" },
+		.options = { .balance = TORC_BALANCE_LEAST, .connections_max = 1 },
+	};
+	int client[3] = { -1, -1, -1 }, late[LATE];
+
+	start_instance(&in);
+	for (int i = 0; i < 3; i++) {
+		int fd = dial_instance(&in, 0);
+
+		client[loop_of(fd)] = fd;
+	}
+	for (int i = 0; i < LATE; i++) {
+		late[i] = dial_instance(&in, i % 2);
+		check_eq(torc_send(late[i], "x", 1, 0), 1);
+	}
+	torc_close(client[1]);
+	take_turns(&in, late, LATE, 3);
+	stop_instance(&in);
+	torc_close(client[0]);
+	torc_close(client[2]);
+	return 0;
+}
+
+Test(server_options, a_place_on_any_loop_is_for_who_waits_on_any_other)
+{
+	for (const char *const *address = kinds(); *address; address++)
+		check_eq(run_with(&loops3, balanced_turns, (void *)(uintptr_t)*address), 0);
+}
+
 /* A loop without room for the fiber: its connection is closed, and its place is free again. */
 static int no_room(void *arg)
 {
