@@ -164,7 +164,7 @@ static enum next exchange(struct torc_http_exchange *x, const char *data, size_t
 	if (answer(x) < 0) {
 		/* The end of the connection is the end of this body: a plain one would make it look complete. */
 		if (x->responded && !x->in_chunks && x->out_left == TORC_NEVER)
-			(void)!torc_set_linger(x->stream->fd, 0);
+			(void)!torc_set_linger(torc_stream_fd(x->stream), 0);
 		return CLOSE;
 	}
 	if (!x->head_copy)
@@ -346,6 +346,7 @@ int torc_http_serve(const struct torc_http_options *options)
 		.at_limit = options->at_limit,
 		.balance = options->balance,
 		.accept_rate = options->accept_rate,
+		.tls = options->tls,
 		.handover = options->handover,
 		.on_listen = on_listen,
 		.on_error = on_error,

@@ -49,10 +49,11 @@ struct torc_http_options {
 	uint64_t idle_ns;  /* between requests; default 60 s; then closed */
 	uint64_t write_ns; /* for the peer to take what it is sent; default 30 s; then closed */
 	uint64_t grace_ns; /* for requests under way when the server stops; default 5 s */
-	size_t connections_max; /* per loop; see io/server.h, also for the next four */
+	size_t connections_max; /* per loop; see io/server.h, also for the next five */
 	enum torc_at_limit at_limit;
 	enum torc_balance balance;
 	struct torc_rate *accept_rate;
+	struct torc_tls *tls;
 	const char *handover;
 
 	void (*on_listen)(const char *address, void *arg);

@@ -10,6 +10,8 @@
 
 TORC_BEGIN_DECLS
 
+struct torc_tls;
+
 /*
  * What runs in the fiber of each connection. The server then flushes the stream, for 30 seconds at most, and
  * closes it; when the handler returns -ETIMEDOUT (a peer that takes nothing) what is unsent is dropped.
@@ -33,7 +35,7 @@ enum torc_balance {
 };
 
 struct torc_serve_options {
-	const char *const *addresses; /* NULL-terminated; see torc_listen */
+	const char *const *addresses; /* NULL-terminated; see torc_listen; and "tls://HOST:PORT" */
 	torc_serve_fn *handler;
 	void *arg;                   /* borrowed; seen by the handlers of all loops at once */
 	const char *name;            /* of the connections' fibers; default "connection" */
@@ -48,6 +50,11 @@ struct torc_serve_options {
 	uint64_t read_ns, write_ns;            /* one wait for the peer: torc_stream_limit_waits */
 	uint64_t lifetime_ns;                  /* its handler's scope has this deadline */
 	uint64_t rx_per_second, tx_per_second; /* bytes: torc_stream_limit_rates */
+	/*
+	 * Addresses that begin with "tls://" are encrypted with it (io/tls.h): a handler runs when the handshake is done, within
+	 * lifetime_ns. Borrowed. NULL: such an address is -EINVAL.
+	 */
+	struct torc_tls *tls;
 	/*
 	 * A path where the next process finds this one, for a restart that no client notices: see below. NULL: none.
 	 */

@@ -89,10 +89,10 @@ static int accept_one(struct torc__acceptor *a)
 		return fd;
 	at = take_place(a, &r);
 	if (r < 0)
-		torc__connection_late(a->station, fd);
+		torc__connection_late(a->station, a->seat, fd);
 	else if (!at)
 		torc__connection_reset(fd);
-	else if (torc__connection_start(a->station, at, fd) < 0)
+	else if (torc__connection_start(a, at, fd) < 0)
 		r = torc_sleep(TORC_MS(50)); /* out of memory: better times may come */
 	return r;
 }
@@ -131,9 +131,9 @@ void torc__acceptors_finish(struct torc__station *st)
 		int fd;
 
 		while ((fd = torc__listener_stop(l)) >= 0)
-			torc__connection_late(st, fd);
+			torc__connection_late(st, &st->seats[i], fd);
 		if (st->gently && (fd = torc__listener_last(l)) >= 0)
-			torc__connection_late(st, fd);
+			torc__connection_late(st, &st->seats[i], fd);
 	}
 }
 

@@ -21,6 +21,7 @@
 struct arrival {
 	struct torc__station *station; /* where it runs */
 	int fd;
+	bool encrypted;
 };
 
 static void link_connection(struct torc__station *st, struct torc__connection *c)
@@ -50,36 +51,50 @@ static void limit_connection(struct torc__connection *c, const struct torc_serve
 	torc_stream_limit_waits(&c->stream, o->read_ns, o->write_ns);
 }
 
-static int handle(struct torc__connection *c, const struct torc_serve_options *o)
+static int secure(struct torc_stream *s, struct torc_tls *tls)
+{
+	return ((const struct torc__secure *)(const void *)tls)->accept(s, tls);
+}
+
+static int handle(struct torc__connection *c, const struct torc_serve_options *o, bool encrypted)
+{
+	int r = encrypted ? secure(&c->stream, o->tls) : 0;
+
+	return r < 0 ? r : o->handler(&c->stream, o->arg);
+}
+
+static int handle_in_time(struct torc__connection *c, const struct torc_serve_options *o,
+			  bool encrypted)
 {
 	struct torc_scope scope;
 	int r;
 
 	if (!o->lifetime_ns)
-		return o->handler(&c->stream, o->arg);
+		return handle(c, o, encrypted);
 	torc_scope_enter(&scope, o->lifetime_ns);
-	r = o->handler(&c->stream, o->arg);
+	r = handle(c, o, encrypted);
 	torc_scope_leave(&scope);
 	return r;
 }
 
 static int connection_main(void *arg)
 {
-	struct torc__station *st = ((struct arrival *)arg)->station;
+	struct arrival a = *(struct arrival *)arg;
+	struct torc__station *st = a.station;
 	struct torc_scope scope;
 	struct torc__connection c;
-	int r, fd = ((struct arrival *)arg)->fd;
+	int r;
 
 	torc__free(arg);
-	if (torc_stream_open(&c.stream, fd) < 0) {
-		torc_close(fd);
+	if (torc_stream_open(&c.stream, a.fd) < 0) {
+		torc_close(a.fd);
 		torc__room_give(st);
 		return -ENOMEM;
 	}
 	c.stream.drain = &st->drain;
 	limit_connection(&c, st->server->options);
 	link_connection(st, &c);
-	r = handle(&c, st->server->options);
+	r = handle_in_time(&c, st->server->options, a.encrypted);
 	unlink_connection(&c);
 	/* A peer that takes nothing must not keep the connection for ever, or any longer. */
 	torc_scope_enter(&scope, r == -ETIMEDOUT ? 0 : CLOSE_NS);
@@ -100,14 +115,13 @@ static void unstarted(void *arg, int error)
 	torc__free(a);
 }
 
-static int spawn_connection(struct torc__station *home, struct torc__station *at, int fd,
-			    torc_fn *fn)
+static int spawn_connection(struct torc__station *home, struct arrival arrival, torc_fn *fn)
 {
 	const struct torc_serve_options *o = home->server->options;
 	struct torc_spawn_options spawn = {
 		.name = o->name ? o->name : "connection",
 		.stack_bytes = o->stack_bytes,
-		.loop = at == home ? 0 : TORC_ON_LOOP(at->loop),
+		.loop = arrival.station == home ? 0 : TORC_ON_LOOP(arrival.station->loop),
 		.unstarted = unstarted,
 	};
 	struct arrival *a = torc__malloc(sizeof(*a));
@@ -115,16 +129,17 @@ static int spawn_connection(struct torc__station *home, struct torc__station *at
 
 	if (!a)
 		return -ENOMEM;
-	*a = (struct arrival){ at, fd };
+	*a = arrival;
 	r = torc_group_spawn_with(home->connections, &spawn, fn, a);
 	if (r < 0)
 		torc__free(a);
 	return r;
 }
 
-int torc__connection_start(struct torc__station *home, struct torc__station *at, int fd)
+int torc__connection_start(const struct torc__acceptor *a, struct torc__station *at, int fd)
 {
-	int r = spawn_connection(home, at, fd, connection_main);
+	struct arrival arrival = { at, fd, a->seat->encrypted };
+	int r = spawn_connection(a->station, arrival, connection_main);
 
 	if (r >= 0)
 		return 0;
@@ -179,9 +194,9 @@ static int late_main(void *arg)
 	return r;
 }
 
-void torc__connection_late(struct torc__station *st, int fd)
+void torc__connection_late(struct torc__station *st, const struct torc__seat *seat, int fd)
 {
-	if (spawn_connection(st, st, fd, late_main) < 0)
+	if (spawn_connection(st, (struct arrival){ st, fd, seat->encrypted }, late_main) < 0)
 		torc_close(fd);
 	else
 		st->late_count++;
@@ -191,5 +206,5 @@ void torc__connections_wake_idle(struct torc__station *st)
 {
 	for (struct torc__connection *c = st->live; c; c = c->next)
 		if (!c->stream.busy)
-			torc__slot_wake(&c->stream.rx_wait);
+			torc__stream_wake_reader(&c->stream);
 }

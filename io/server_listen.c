@@ -4,6 +4,7 @@
 #include "io/internal/server.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <torc/core/run.h>
@@ -12,6 +13,13 @@
 #include "core/internal/system.h"
 #include "io/internal/activation.h"
 #include "io/internal/listener.h"
+
+#define TLS "tls://"
+
+static bool is_encrypted(const char *address)
+{
+	return !strncmp(address, TLS, strlen(TLS));
+}
 
 /* Can there be only one socket for it, which all loops share? */
 static bool is_single(const char *address)
@@ -82,10 +90,13 @@ static int take_seat(struct torc__server *sv, struct torc__station *st, size_t a
 	int r = 0;
 
 	seat->address = address;
-	if (fd >= 0)
+	seat->encrypted = is_encrypted(text);
+	if (seat->encrypted && !sv->options->tls)
+		r = -EINVAL;
+	else if (fd >= 0)
 		take_over(seat, text, fd);
 	else if (st == sv->stations)
-		r = listen_first(&seat->listener, text);
+		r = listen_first(&seat->listener, seat->encrypted ? text + strlen(TLS) : text);
 	else
 		r = listen_too(seat, first_seat(sv, address));
 	if (r < 0 && sv->options->on_error)
@@ -151,12 +162,22 @@ void torc__server_tell_error(const struct torc__server *sv, int error)
 		o->on_error(o->handover, error, o->arg);
 }
 
+/* The listener knows nothing of encryption. */
+static void tell_address(const struct torc__server *sv, const struct torc__seat *seat)
+{
+	const char *address = seat->listener.address, *rest = strstr(address, "://");
+	char text[TORC_ADDRESS_MAX + sizeof(TLS)];
+
+	snprintf(text, sizeof(text), "%s%s", TLS, rest ? rest + 3 : address);
+	sv->options->on_listen(seat->encrypted ? text : address, sv->options->arg);
+}
+
 void torc__server_tell_addresses(const struct torc__server *sv)
 {
 	const struct torc_serve_options *o = sv->options;
 
 	for (size_t i = 0; o->on_listen && i < sv->address_count; i++)
-		o->on_listen(first_seat(sv, i)->listener.address, o->arg);
+		tell_address(sv, first_seat(sv, i));
 }
 
 void torc__seats_close(struct torc__station *st)

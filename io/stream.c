@@ -17,7 +17,7 @@
 
 static void describe(const struct torc_stream *s, struct torc__message *m)
 {
-	int fd = torc__stream_fd(s);
+	int fd = torc_stream_fd(s);
 
 	if (fd < 0) {
 		torc__message_text(m, " in memory");
@@ -716,7 +716,7 @@ size_t torc__stream_unsent_below(const struct torc_stream *s)
 	return torc__stream_unsent(s->below);
 }
 
-int torc__stream_fd(const struct torc_stream *s)
+int torc_stream_fd(const struct torc_stream *s)
 {
 	while (s->below)
 		s = s->below;

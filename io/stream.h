@@ -113,6 +113,14 @@ TORC_API TORC_MUST_CHECK int torc_stream_open_fds(struct torc_stream *stream, in
 TORC_API TORC_MUST_CHECK int torc_stream_pair(struct torc_stream *a, struct torc_stream *b);
 
 /*
+ * torc_stream_fd - the descriptor below it, to ask for addresses and set options; not to be read, written or closed.
+ *
+ * Returns     the descriptor, of two the one to read from; -1 for a stream in memory
+ * Suspends    never
+ */
+TORC_API int torc_stream_fd(const struct torc_stream *stream);
+
+/*
  * torc_stream_peek - see what has been received.
  *
  *   @ret_view  valid until the next call that reads or consumes

@@ -427,6 +427,7 @@ static int create(bool server, const struct torc_tls_options *o, struct torc_tls
 	if (!tls)
 		return fail(&m, wrong ? wrong : "TLS", wrong ? -EINVAL : -ENOMEM);
 	tls->refs = 1;
+	tls->secure.accept = torc_tls_accept;
 	tls->server = server;
 	tls->options = o ? *o : defaults;
 	torc_sem_init(&tls->handshakes,

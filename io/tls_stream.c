@@ -155,7 +155,7 @@ static void tls_send(struct torc_stream *s)
 	torc__stream_sent(s, r < 0 ? r : (int)w.len);
 }
 
-/* Encrypted from where it is; the next part while the one before is on its way. */
+/* Encrypted from where it is. */
 static int tls_write(struct torc_stream *s, const void *data, size_t len)
 {
 	size_t done = 0;
@@ -167,9 +167,7 @@ static int tls_write(struct torc_stream *s, const void *data, size_t len)
 		if (w.len > TORC__TX_HIGH)
 			w.len = TORC__TX_HIGH;
 		r = torc_call_deep(encrypt, &w);
-		if (!r)
-			torc__stream_push(&w.t->below);
-		done += w.len;
+		done += w.len; /* sent at the end of the turn, when it is known that somebody waits for it */
 		if (!r)
 			r = torc__stream_await_sent(s, done < len ? TORC__TX_HIGH : 0);
 	}
@@ -378,7 +376,7 @@ static int shake_hands(struct torc__tls *t)
 static void note_peer(struct torc__tls *t)
 {
 	struct torc_address a;
-	int fd = torc__stream_fd(&t->below);
+	int fd = torc_stream_fd(&t->below);
 
 	if (fd >= 0 && torc_peer_address(fd, &a) == 0)
 		torc_address_format(&a, t->peer, sizeof(t->peer));

@@ -100,7 +100,7 @@ static void on_error(const char *address, int error, void *arg)
 	program_on_error(&((struct httpd *)arg)->program, address, error);
 }
 
-static int app(void *arg)
+static int serve(void *arg)
 {
 	struct httpd *h = arg;
 
@@ -108,11 +108,17 @@ static int app(void *arg)
 		.addresses = h->program.addresses,
 		.handler = handle,
 		.arg = h,
+		.tls = h->program.tls,
 		.handover = h->program.handover,
 		.balance = h->program.balance,
 		.on_listen = on_listen,
 		.on_error = on_error,
 	});
+}
+
+static int app(void *arg)
+{
+	return program_serve(&((struct httpd *)arg)->program, serve, arg);
 }
 
 static unsigned long long total(const struct httpd *h)

@@ -84,6 +84,7 @@ struct torc__seat {
 	size_t address;
 	bool taken;  /* from the process before */
 	bool common; /* its socket is that of other loops too */
+	bool encrypted;
 };
 
 struct torc__connection {
@@ -158,11 +159,11 @@ void torc__room_changed(struct torc__station *st);
 
 /* --- io/server_connection.c --- */
 
-/* Accepted by `home`, with a place taken `at` the station where it is to run. If it fails that is given back, and fd closed. */
-int torc__connection_start(struct torc__station *home, struct torc__station *at, int fd);
+/* Accepted by `a`, with a place taken `at` the station where it is to run. If it fails that is given back, and fd closed. */
+int torc__connection_start(const struct torc__acceptor *a, struct torc__station *at, int fd);
 
 /* One that was accepted and not taken when the server ends: it has until then to get its turn. */
-void torc__connection_late(struct torc__station *st, int fd);
+void torc__connection_late(struct torc__station *st, const struct torc__seat *seat, int fd);
 
 /* With a reset the peer knows at once, and nothing is left of it here. */
 void torc__connection_reset(int fd);

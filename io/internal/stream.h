@@ -17,6 +17,15 @@
 #define TORC__TX_HIGH   65536u
 #define TORC__TX_DIRECT 16384u
 
+struct torc_tls;
+
+/*
+ * What struct torc_tls begins with. A server calls through it, so that a program without TLS is not linked with OpenSSL.
+ */
+struct torc__secure {
+	int (*accept)(struct torc_stream *s, struct torc_tls *tls);
+};
+
 /* What a server wants of its connections: struct torc_stream.drain. */
 enum torc__drain {
 	TORC__DRAIN_NOT,
@@ -80,9 +89,6 @@ void torc__stream_wake_reader(struct torc_stream *s);
  */
 void torc__stream_cover(struct torc_stream *s, const struct torc__stream_kind *kind,
 			struct torc_stream *below);
-
-/* The descriptor at the bottom of it, or -1. */
-int torc__stream_fd(const struct torc_stream *s);
 
 /* Room for `more` bytes behind what the spill holds, in one piece with it. 0 or -ENOMEM. */
 int torc__stream_spill(struct torc_stream *s, size_t more);

@@ -47,7 +47,8 @@ struct torc__tls_set {
 };
 
 struct torc_tls {
-	uint32_t refs; /* atomic */
+	struct torc__secure secure; /* first */
+	uint32_t refs;              /* atomic */
 	bool server;
 	struct torc_tls_options options; /* its pointers are of no use: see names */
 	struct torc__tls_names names;

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <getopt.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,6 +11,8 @@
 
 #include <torc/core/api.h>
 #include <torc/core/run.h>
+#include <torc/io/signal.h>
+#include <torc/io/tls.h>
 
 static void help(const struct program *p)
 {
@@ -19,6 +22,11 @@ static void help(const struct program *p)
 	       "                  (default %s)\n"
 	       "  --loops N       event loops, each a thread on a core (default: one per core)\n",
 	       p->name, p->what, p->serves_udp ? "udp://HOST:PORT, " : "", p->default_address);
+	printf("  --tls-cert FILE PEM: a certificate and those above it: HOST:PORT, [::]:PORT and\n"
+	       "                  tls://HOST:PORT are encrypted then; SIGHUP reads the files again\n"
+	       "  --tls-key FILE  PEM: its private key (default: in the same file)\n"
+	       "  --tls-client-ca FILE\n"
+	       "                  PEM: clients must have a certificate of one of these authorities\n");
 	printf("  --handover PATH a later process with the same path takes over without losing a connection\n");
 	printf("  --balance       a connection runs on the loop that has the fewest\n");
 	if (p->serves_files)
@@ -79,6 +87,9 @@ static int take(struct program *p, int option, char **argv)
 	case 'n': return set_loops(p, optarg);
 	case 'r':
 		return p->serves_files ? set_root(p, optarg) : wrong(p, "unknown option", "--root");
+	case 'C': p->tls_cert = optarg; return -1;
+	case 'K': p->tls_key = optarg; return -1;
+	case 'A': p->tls_client_ca = optarg; return -1;
 	case 'o': p->handover = optarg; return -1;
 	case 'b': p->balance = TORC_BALANCE_LEAST; return -1;
 	case 'q': p->quiet = true; return -1;
@@ -89,6 +100,23 @@ static int take(struct program *p, int option, char **argv)
 	}
 }
 
+/* HOST:PORT means TLS when there is a certificate. */
+static int encrypt_addresses(struct program *p)
+{
+	for (int i = 0; i < p->address_count; i++) {
+		const char *text = p->addresses[i];
+		char *with;
+
+		if (strstr(text, "://") || !strncmp(text, "unix:", 5) ||
+		    !strncmp(text, "systemd:", 8) || !strncmp(text, "fd:", 3))
+			continue;
+		if (asprintf(&with, "tls://%s", text) < 0)
+			return wrong(p, "no memory", NULL);
+		p->addresses[i] = with; /* for as long as the program runs */
+	}
+	return -1;
+}
+
 int program_parse(struct program *p, int argc, char **argv)
 {
 	static const struct option options[] = {
@@ -97,6 +125,9 @@ int program_parse(struct program *p, int argc, char **argv)
 		{ "handover", required_argument, NULL, 'o' },
 		{ "balance", no_argument, NULL, 'b' },
 		{ "root", required_argument, NULL, 'r' },
+		{ "tls-cert", required_argument, NULL, 'C' },
+		{ "tls-key", required_argument, NULL, 'K' },
+		{ "tls-client-ca", required_argument, NULL, 'A' },
 		{ "quiet", no_argument, NULL, 'q' },
 		{ "help", no_argument, NULL, 'h' },
 		{ "version", no_argument, NULL, 'v' },
@@ -115,7 +146,71 @@ int program_parse(struct program *p, int argc, char **argv)
 		return wrong(p, "unexpected argument", argv[optind]);
 	if (!p->address_count)
 		p->addresses[p->address_count++] = p->default_address;
-	return -1;
+	if ((p->tls_key || p->tls_client_ca) && !p->tls_cert)
+		return wrong(p, "--tls-key and --tls-client-ca are of no use without --tls-cert",
+			     NULL);
+	return p->tls_cert ? encrypt_addresses(p) : -1;
+}
+
+static void reload(struct program *p)
+{
+	char why[TORC_TLS_WHY_MAX];
+
+	if (torc_tls_reload(p->tls, why) < 0)
+		fprintf(stderr, "%s: kept the old certificate: %s\n", p->name, why);
+	else if (!p->quiet)
+		fprintf(stderr, "%s: read the certificate again\n", p->name);
+}
+
+static int reload_main(void *arg)
+{
+	struct program *p = arg;
+	struct torc_signals signals;
+	int r = torc_signals_open(&signals, (const int[]){ SIGHUP }, 1);
+
+	if (r < 0)
+		return r;
+	while ((r = torc_signals_next(&signals)) > 0)
+		reload(p);
+	torc_signals_close(&signals);
+	return r;
+}
+
+static int serve_with_tls(struct program *p, torc_fn *serve, void *arg)
+{
+	const struct torc_spawn_options spawn = { .name = "certificate reload" };
+	struct torc_group group;
+	int r, ended;
+
+	torc_group_enter(&group);
+	r = torc_group_spawn_with(&group, &spawn, reload_main, p);
+	if (!r)
+		r = serve(arg);
+	torc_group_cancel(&group);
+	ended = torc_group_wait(&group);
+	return r || ended == -ECANCELED ? r : ended;
+}
+
+int program_serve(struct program *p, torc_fn *serve, void *arg)
+{
+	struct torc_tls_certificate certificate = { p->tls_cert, p->tls_key };
+	struct torc_tls_options o = {
+		.certificates = &certificate,
+		.certificate_count = 1,
+		.ca_file = p->tls_client_ca,
+	};
+	char why[TORC_TLS_WHY_MAX];
+	int r;
+
+	if (!p->tls_cert)
+		return serve(arg);
+	if (torc_tls_server_create(&o, &p->tls, why) < 0) {
+		fprintf(stderr, "%s: %s\n", p->name, why);
+		return -EINVAL;
+	}
+	r = serve_with_tls(p, serve, arg);
+	torc_tls_unref(p->tls);
+	return r;
 }
 
 void program_raise_limits(void)

@@ -6,6 +6,7 @@
 
 #include <stdbool.h>
 
+#include <torc/core/group.h>
 #include <torc/io/server.h>
 
 #define PROGRAM_ADDRESSES_MAX 64
@@ -25,6 +26,8 @@ struct program {
 	const char *root;
 	const char *handover; /* NULL: none */
 	enum torc_balance balance;
+	const char *tls_cert, *tls_key, *tls_client_ca; /* NULL: none */
+	struct torc_tls *tls;                           /* program_serve */
 };
 
 /*
@@ -38,6 +41,12 @@ int program_parse(struct program *p, int argc, char **argv);
  * custom (select(2)), to the hard one.
  */
 void program_raise_limits(void);
+
+/*
+ * In a fiber: serve(arg), with p->tls from what --tls-cert and the like say, if anything, and read again at SIGHUP. Returns what
+ * serve has returned, or -EINVAL after a line on standard error.
+ */
+int program_serve(struct program *p, torc_fn *serve, void *arg);
 
 /* For torc_serve_with, with the program as its arg behind the first member of the server's own. */
 void program_on_listen(const struct program *p, const char *address);

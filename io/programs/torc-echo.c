@@ -131,6 +131,7 @@ static int serve_streams(struct echo *e, const char *const *addresses)
 		.addresses = addresses,
 		.handler = echo,
 		.arg = e,
+		.tls = e->program.tls,
 		.handover = e->program.handover,
 		.balance = e->program.balance,
 		.on_listen = on_listen,
@@ -163,13 +164,20 @@ static int serve(struct echo *e, struct udp *u)
 	return r ? r : ended;
 }
 
-static int app(void *arg)
+static int serve_all(void *arg)
 {
 	struct echo *e = arg;
 	struct udp *u = calloc((size_t)(e->program.address_count * torc_loop_count()), sizeof(*u));
 	int r = u ? serve(e, u) : -ENOMEM;
 
 	free(u);
+	return r;
+}
+
+static int app(void *arg)
+{
+	int r = program_serve(&((struct echo *)arg)->program, serve_all, arg);
+
 	return r == -ECANCELED ? 0 : r;
 }
 

@@ -365,7 +365,7 @@ static int peer_vanishes(void *arg)
 		check_eq(torc_stream_read_exact(&s[1], buf, 4), 0);
 		s[0].tls->error = -EPROTO; /* so that it says nothing when it closes */
 		if (reset)
-			check_eq(torc_set_linger(torc__stream_fd(&s[0]), 0), 0);
+			check_eq(torc_set_linger(torc_stream_fd(&s[0]), 0), 0);
 		r = torc_stream_close(&s[0]);
 		check_eq(torc_stream_peek(&s[1], &in), reset ? -ECONNRESET : -ECONNABORTED);
 		check_eq(torc_stream_peek(&s[1], &in), reset ? -ECONNRESET : -ECONNABORTED);
