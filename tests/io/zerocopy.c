@@ -62,21 +62,25 @@ static int send_main(void *arg)
 			     : torc_send_zc(s->fd[0], s->memory, s->len, MSG_WAITALL);
 }
 
-static void start(struct torc_group *g, struct send *s, size_t len)
+/* Until the kernel has taken so many bytes, of which the peer's share is small. */
+static void await_queue(struct send *s, int least)
 {
+	while (queued(s->fd[0]) < least)
+		torc_yield();
+}
+
+/* Over a slow pair, until the kernel has taken so many bytes. */
+static void start(struct torc_group *g, struct send *s, size_t len, int taken)
+{
+	slow_pair(s->fd);
+	torc_group_enter(g);
 	s->len = len;
 	s->memory = malloc(len);
 	check(s->memory);
 	fill_bytes(s->memory, len, 1, 0);
 	s->waiting = (struct waiting){ .fn = send_main, .arg = s };
 	waiting_start(g, &s->waiting);
-}
-
-/* Until the kernel has taken so many bytes, of which the peer's share is small. */
-static void await_queue(struct send *s, int least)
-{
-	while (queued(s->fd[0]) < least)
-		torc_yield();
+	await_queue(s, taken);
 }
 
 static void yields(int n)
@@ -100,10 +104,20 @@ static size_t drain(struct send *s, size_t most)
 	return got;
 }
 
+static void close_sender(struct send *s)
+{
+	if (s->fd[0] >= 0)
+		torc_close(s->fd[0]);
+	s->fd[0] = -1;
+}
+
 static void finish(struct torc_group *g, struct send *s)
 {
 	check_eq(torc_group_wait(g), 0);
 	free(s->memory);
+	close_sender(s);
+	if (s->fd[1] >= 0)
+		torc_close(s->fd[1]);
 }
 
 /* --- the memory --- */
@@ -113,17 +127,12 @@ static int not_before_it_is_free(void *arg)
 	struct send s = { .as_message = arg != NULL };
 	struct torc_group g;
 
-	slow_pair(s.fd);
-	torc_group_enter(&g);
-	start(&g, &s, BYTES);
-	await_queue(&s, BYTES / 2);
+	start(&g, &s, BYTES, BYTES / 2);
 	yields(20);
 	check(!s.waiting.ended);
 	check_eq(drain(&s, BYTES), BYTES);
 	finish(&g, &s);
 	check_eq(s.waiting.result, BYTES);
-	torc_close(s.fd[0]);
-	torc_close(s.fd[1]);
 	return 0;
 }
 
@@ -178,10 +187,7 @@ static int cancelled_between(void *arg)
 	struct send s = { .as_message = arg != NULL };
 	struct torc_group g;
 
-	slow_pair(s.fd);
-	torc_group_enter(&g);
-	start(&g, &s, BYTES);
-	await_queue(&s, BYTES / 2);
+	start(&g, &s, BYTES, BYTES / 2);
 	yields(5);
 	torc_task_cancel(&s.waiting.task);
 	yields(20);
@@ -189,8 +195,6 @@ static int cancelled_between(void *arg)
 	check_eq(drain(&s, BYTES), BYTES);
 	finish(&g, &s);
 	check_eq(s.waiting.result, BYTES);
-	torc_close(s.fd[0]);
-	torc_close(s.fd[1]);
 	return 0;
 }
 
@@ -214,20 +218,16 @@ static int cancelled_halfway(void *arg)
 	struct waiting reader = { .fn = drain_main, .arg = &s };
 	struct torc_group g;
 
-	slow_pair(s.fd);
-	torc_group_enter(&g);
-	start(&g, &s, 1 << 20);
-	await_queue(&s, BYTES);
+	start(&g, &s, 1 << 20, BYTES);
 	torc_task_cancel(&s.waiting.task);
 	yields(20);
 	waiting_start(&g, &reader);
 	check_eq(torc_task_join(&s.waiting.task), 0);
-	torc_close(s.fd[0]);
+	close_sender(&s);
 	finish(&g, &s);
 	check_ge(s.waiting.result, 1);
 	check_le(s.waiting.result, (1 << 20) - 1);
 	check_eq(reader.result, s.waiting.result);
-	torc_close(s.fd[1]);
 	return 0;
 }
 
@@ -245,19 +245,16 @@ static int cancelled_any_time(void *arg)
 		struct waiting reader = { .fn = drain_main, .arg = &s };
 		struct torc_group g;
 
-		slow_pair(s.fd);
-		torc_group_enter(&g);
-		start(&g, &s, 200000);
+		start(&g, &s, 200000, 0);
 		waiting_start(&g, &reader);
 		yields(turns);
 		torc_task_cancel(&s.waiting.task);
 		check_eq(torc_task_join(&s.waiting.task), 0);
-		torc_close(s.fd[0]);
+		close_sender(&s);
 		finish(&g, &s);
 		if (s.waiting.result != -ECANCELED)
 			check_ge(s.waiting.result, 1);
 		check_eq(reader.result, s.waiting.result > 0 ? s.waiting.result : 0);
-		torc_close(s.fd[1]);
 	}
 	return 0;
 }
@@ -275,14 +272,11 @@ static int reset_between(void *arg)
 	struct torc_group g;
 
 	(void)arg;
-	slow_pair(s.fd);
-	torc_group_enter(&g);
-	start(&g, &s, BYTES);
-	await_queue(&s, BYTES / 2);
+	start(&g, &s, BYTES, BYTES / 2);
 	reset_peer(s.fd[1]);
+	s.fd[1] = -1;
 	finish(&g, &s);
 	check_eq(s.waiting.result, BYTES);
-	torc_close(s.fd[0]);
 	return 0;
 }
 
@@ -297,15 +291,10 @@ static int user_timeout(void *arg)
 	struct torc_group g;
 
 	(void)arg;
-	slow_pair(s.fd);
+	start(&g, &s, BYTES, BYTES / 2);
 	check_eq(torc_set_user_timeout(s.fd[0], 300), 0);
-	torc_group_enter(&g);
-	start(&g, &s, BYTES);
-	await_queue(&s, BYTES / 2);
 	finish(&g, &s); /* though nobody ever reads */
 	check_eq(s.waiting.result, BYTES);
-	torc_close(s.fd[0]);
-	torc_close(s.fd[1]);
 	return 0;
 }
 
