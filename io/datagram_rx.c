@@ -10,7 +10,6 @@
 #include "core/internal/fiber.h"
 #include "core/internal/system.h"
 #include "io/internal/buffers.h"
-#include "io/internal/call.h"
 #include "io/internal/datagram.h"
 
 /* Control data that is asked for, at most: segment size, type of service, packet information. */

@@ -8,9 +8,7 @@
 #include <torc/io/socket.h>
 
 #include "core/internal/fiber.h"
-#include "core/internal/system.h"
 #include "io/internal/buffers.h"
-#include "io/internal/call.h"
 #include "io/internal/datagram.h"
 
 static void describe(const struct torc__wait *wait, struct torc__message *m)
