@@ -904,6 +904,9 @@ static int set_v6_options(int fd, const struct torc_dgram_options *o)
 		r = torc__set_int(fd, IPPROTO_IPV6, IPV6_UNICAST_HOPS, o->ttl);
 	if (!r && o->ttl)
 		r = torc__set_int(fd, IPPROTO_IPV6, IPV6_MULTICAST_HOPS, o->ttl);
+	/* As that of IPv4 below. */
+	if (!r && torc__on_linux())
+		r = torc__set_int(fd, IPPROTO_IPV6, IPV6_MULTICAST_ALL, 0);
 	if (!r && o->want_local)
 		r = torc__set_int(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, 1);
 	return !r && o->want_tos ? torc__set_int(fd, IPPROTO_IPV6, IPV6_RECVTCLASS, 1) : r;
@@ -912,9 +915,10 @@ static int set_v6_options(int fd, const struct torc_dgram_options *o)
 /* What a socket for both tells of IPv4 is asked for in the same way. */
 static int set_v4_options(int fd, int family, const struct torc_dgram_options *o)
 {
-	int r = 0;
+	/* Or it would hear each group that anybody on this machine has joined. The simulator has none. */
+	int r = torc__on_linux() ? torc__set_int(fd, IPPROTO_IP, IP_MULTICAST_ALL, 0) : 0;
 
-	if (o->ttl)
+	if (!r && o->ttl)
 		r = torc__set_int(fd, IPPROTO_IP, IP_TTL, o->ttl);
 	if (!r && o->ttl && family == AF_INET)
 		r = torc__set_int(fd, IPPROTO_IP, IP_MULTICAST_TTL, o->ttl);

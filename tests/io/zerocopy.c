@@ -5,6 +5,7 @@
 #include <sys/ioctl.h>
 
 #include "tests/io/files.h"
+#include "tests/io/forge.h"
 
 TestSuite(zerocopy, .timeout = 60);
 
@@ -312,6 +313,74 @@ static int user_timeout(void *arg)
 Test(zerocopy, a_user_timeout_ends_the_wait_for_a_peer_that_takes_nothing)
 {
 	run(user_timeout, NULL);
+}
+
+/*
+ * A signal that interrupts a send makes it again. The first one's memory is the kernel's all the same, until its notification: it
+ * is not to be taken for the second one's.
+ */
+static int interrupted(void *arg)
+{
+	struct forging f = { .opcodes = FORGE_BIT(SEND_ZC) | FORGE_BIT(SENDMSG_ZC),
+			     .res = -EINTR,
+			     .made = true };
+	struct send s = { .as_message = arg != NULL };
+	struct torc_group g;
+	char buf[2000];
+
+	slow_pair(s.fd);
+	forge_begin(&f);
+	torc_group_enter(&g);
+	start(&g, &s, sizeof(buf) / 2);
+	check_eq(torc_recv(s.fd[1], buf, sizeof(buf), MSG_WAITALL), sizeof(buf));
+	finish(&g, &s);
+	check(forge_end(&f));
+	check_eq(s.waiting.result, sizeof(buf) / 2);
+	check(same_bytes(buf, sizeof(buf) / 2, 1, 0));
+	check(same_bytes(buf + sizeof(buf) / 2, sizeof(buf) / 2, 1, 0));
+	torc_close(s.fd[0]);
+	torc_close(s.fd[1]);
+	return 0;
+}
+
+Test(zerocopy, an_interrupted_send_is_made_again_when_the_memory_is_free)
+{
+	run(interrupted, NULL);
+	run(interrupted, &as_message);
+}
+
+/* The failure comes first, the memory later, here when the peer reads. */
+static int failed_before_it_is_free(void *arg)
+{
+	struct forging f = { .opcodes = FORGE_BIT(SEND_ZC) | FORGE_BIT(SENDMSG_ZC),
+			     .res = -ECONNRESET,
+			     .made = true };
+	struct send s = { .as_message = arg != NULL };
+	struct torc_group g;
+
+	slow_pair(s.fd);
+	forge_begin(&f);
+	torc_group_enter(&g);
+	start(&g, &s, BYTES);
+	await_queue(&s, BYTES / 2);
+	yields(20);
+	check(f.done && !s.waiting.ended);
+	torc_task_cancel(&s.waiting.task); /* that neither ends the wait nor hides the failure */
+	yields(20);
+	check(!s.waiting.ended);
+	check_eq(drain(&s, BYTES), BYTES);
+	finish(&g, &s);
+	check(forge_end(&f));
+	check_eq(s.waiting.result, -ECONNRESET);
+	torc_close(s.fd[0]);
+	torc_close(s.fd[1]);
+	return 0;
+}
+
+Test(zerocopy, a_failed_send_holds_the_memory_until_it_is_free)
+{
+	run(failed_before_it_is_free, NULL);
+	run(failed_before_it_is_free, &as_message);
 }
 
 static int errors(void *arg)
