@@ -4,6 +4,7 @@
 #include <net/if.h>
 #include <netinet/udp.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 
 #include <torc/core/sys.h>
@@ -807,6 +808,21 @@ int torc_dgram_flush(struct torc_dgram *d)
 
 /* --- groups --- */
 
+/* if_nametoindex(3) would need a socket of its own. */
+static int find_interface(int fd, const char *name, uint32_t *ret_index)
+{
+	struct ifreq q = { .ifr_ifindex = 0 };
+	size_t len = strlen(name);
+
+	if (!torc__on_linux() || len >= sizeof(q.ifr_name))
+		return -ENODEV;
+	memcpy(q.ifr_name, name, len);
+	if (ioctl(fd, SIOCGIFINDEX, &q) < 0)
+		return -errno;
+	*ret_index = (uint32_t)q.ifr_ifindex;
+	return 0;
+}
+
 static int change_group(struct torc_dgram *d, const char *text, const char *interface, int what)
 {
 	struct torc_address group;
@@ -819,11 +835,10 @@ static int change_group(struct torc_dgram *d, const char *text, const char *inte
 		return -EINVAL;
 	memset(&q, 0, sizeof(q));
 	memcpy(&q.gr_group, &group.any, group.len);
-	if (interface) {
-		q.gr_interface = torc__on_linux() ? if_nametoindex(interface) : 0;
-		if (!q.gr_interface)
-			return -ENODEV;
-	}
+	if (interface)
+		r = find_interface(d->fd, interface, &q.gr_interface);
+	if (r < 0)
+		return r;
 	return torc_sys_setsockopt(d->fd,
 				   d->local.any.sa_family == AF_INET ? IPPROTO_IP : IPPROTO_IPV6,
 				   what, &q, sizeof(q));
@@ -959,14 +974,12 @@ static int probe_segments(struct torc_dgram *d)
 	return d->open ? 0 : -ENOMEM;
 }
 
-/* A socket file that is nobody's any more is in the way of bind(2). */
 static int bind_it(struct torc_dgram *d, const struct torc_address *a)
 {
-	int r;
+	int r = d->is_unix && a->un.sun_path[0] ? torc__remove_stale(a) : 0;
 
-	if (d->is_unix && a->un.sun_path[0] && torc_sys_probe(&a->un, a->len) == -ECONNREFUSED)
-		torc_sys_unlink(a->un.sun_path);
-	r = torc_sys_bind(d->fd, &a->any, a->len);
+	if (!r)
+		r = torc_sys_bind(d->fd, &a->any, a->len);
 	d->owns_path = !r && d->is_unix && a->un.sun_path[0];
 	if (d->owns_path)
 		d->local = *a; /* to remove it, also when what follows fails */
