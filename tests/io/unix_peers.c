@@ -7,6 +7,10 @@
 
 #include "tests/io/files.h"
 
+#ifndef SO_PASSPIDFD
+#define SO_PASSPIDFD 76 /* Linux 6.5 */
+#endif
+
 TestSuite(unix_peers, .timeout = 30);
 
 static int open_null(void)
@@ -107,6 +111,40 @@ static int streams_take_none(void *arg)
 Test(unix_peers, a_stream_takes_no_descriptors)
 {
 	run_all_features(NULL, streams_take_none, NULL);
+}
+
+/* The program has asked the socket for the sender's process, which comes as a descriptor. */
+static int pidfds(void *arg)
+{
+	int pair[2], null = open_null(), got, before;
+	const int one = 1;
+	unsigned count;
+	char byte;
+
+	(void)arg;
+	check_eq(torc_unix_pair(SOCK_STREAM, pair), 0);
+	if (setsockopt(pair[1], SOL_SOCKET, SO_PASSPIDFD, &one, sizeof(one)) < 0)
+		check_eq(errno, ENOPROTOOPT); /* before Linux 6.5 */
+	before = count_fds();
+	for (unsigned sent = 0; sent < 2; sent++) {
+		check_eq(torc_send_fds(pair[0], "x", 1, &null, sent), 1);
+		check_eq(torc_recv_fds(pair[1], &byte, 1, &got, 1, &count), 1);
+		check_eq(count, sent);
+		check_eq(count_fds(), before + (int)sent);
+	}
+	check_eq(torc_send_fds(pair[0], "x", 1, &null, 1), 1);
+	check_eq(torc_recv_fds(pair[1], &byte, 1, &got, 0, &count), -ETOOMANYREFS);
+	check_eq(count_fds(), before + 1);
+	close(got);
+	close(null);
+	torc_close(pair[0]);
+	torc_close(pair[1]);
+	return 0;
+}
+
+Test(unix_peers, the_senders_process_as_a_descriptor_is_not_left_open)
+{
+	run(pidfds, NULL);
 }
 
 /* An ordinary user is stopped there, root is not. */
