@@ -192,6 +192,16 @@ static int nothing(void *arg)
 	return 0;
 }
 
+/* Those here are low ones; count_fds looks at far more, for each of some hundred steps too slowly. */
+static int count_low_fds(void)
+{
+	int n = 0;
+
+	for (int fd = 0; fd < 256; fd++)
+		n += fcntl(fd, F_GETFD) >= 0;
+	return n;
+}
+
 /* A socket's file whose socket is closed. */
 static void make_stale(const char *path, int type)
 {
@@ -211,12 +221,14 @@ static void starve(size_t which)
 
 	check_eq(getrlimit(RLIMIT_NOFILE, &old), 0);
 	low = old;
-	for (low.rlim_cur = 3; r; low.rlim_cur++) {
+	low.rlim_cur = (rlim_t)dup(0); /* what is below is open */
+	close((int)low.rlim_cur);
+	for (; r; low.rlim_cur++) {
 		int before;
 
 		make_stale("stale", SOCK_STREAM);
 		make_stale("stale-too", SOCK_DGRAM);
-		before = count_fds();
+		before = count_low_fds();
 		check_eq(setrlimit(RLIMIT_NOFILE, &low), 0);
 		r = calls[which]();
 		check_eq(setrlimit(RLIMIT_NOFILE, &old), 0);
@@ -224,12 +236,12 @@ static void starve(size_t which)
 			fprintf(stderr, "call %zu: %d\n", which, r);
 		check(r == 0 || r == -EMFILE);
 		/* torc_close is not waited for, and a thread of the kernel may do it. */
-		for (int i = 0; count_fds() != before && i < 1000; i++)
+		for (int i = 0; count_low_fds() != before && i < 1000; i++)
 			check_eq(torc_yield(), 0);
-		if (count_fds() != before)
+		if (count_low_fds() != before)
 			fprintf(stderr, "call %zu: %d, descriptors\n", which, r);
-		check_eq(count_fds(), before);
-		check_lt(low.rlim_cur, 100);
+		check_eq(count_low_fds(), before);
+		check_lt(low.rlim_cur, 200);
 	}
 }
 
