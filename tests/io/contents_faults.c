@@ -1,5 +1,5 @@
 /*
- * Files as a whole, where something fails on the way: disks that break or are full, quotas, limits, others who write at the same
+ * Files as a whole, and as streams, where something fails on the way: disks that break or are full, quotas, limits, others who write at the same
  * time. Whatever it is, there are the old contents or the new ones, and no other file.
  */
 #include "tests/io/files.h"
@@ -328,4 +328,76 @@ Test(contents_faults, without_room_for_one_more_file_nothing_changes)
 		return;
 	}
 	run(no_inodes, NULL);
+}
+
+/* --- time is up --- */
+
+static int too_late(void *arg)
+{
+	struct torc_scope t;
+	void *got;
+	size_t len;
+
+	(void)arg;
+	put_file("file", OLD);
+	torc_scope_enter(&t, 0);
+	check_eq(torc_read_file(AT_FDCWD, "file", 100, &got, &len), -ETIMEDOUT);
+	check_eq(write_new(), -ETIMEDOUT);
+	check_eq(append_more(), -ETIMEDOUT);
+	check_eq(torc_copy_file(AT_FDCWD, "file", AT_FDCWD, "copy", 0), -ETIMEDOUT);
+	check_eq(torc_scope_leave(&t), -ETIMEDOUT);
+	check(file_is("file", OLD));
+	check_eq(files_here(), 1);
+	return 0;
+}
+
+Test(contents_faults, after_the_deadline_nothing_is_done)
+{
+	run_in_directory(too_late, NULL);
+}
+
+/* --- streams over files --- */
+
+/* The error comes with the flush, and stays; what was read before it is shown first. */
+static int stream_fails(void *arg)
+{
+	static const int errors[] = { -EIO, -ENOSPC, -EDQUOT };
+	struct torc_stream s;
+	struct torc_slice in;
+
+	(void)arg;
+	for (size_t i = 0; i < COUNT(errors); i++) {
+		struct forging f = { .opcodes = FORGE_BIT(WRITE), .res = errors[i] };
+
+		check_eq(torc_stream_open_fds(&s, -1, make_file("file", "", 0)), 0);
+		forge_begin(&f);
+		check_eq(torc_stream_write(&s, "text", 4), 0);
+		check_eq(torc_stream_flush(&s), errors[i]);
+		check(forge_end(&f));
+		check_eq(torc_stream_write(&s, "more", 4), errors[i]);
+		check_eq(torc_stream_close(&s), errors[i]);
+		check(file_is("file", ""));
+	}
+	for (unsigned nth = 0; nth < 2; nth++) {
+		struct forging f = { .opcodes = FORGE_BIT(READ), .nth = nth, .res = -EIO };
+		int r;
+
+		put_file("file", OLD);
+		check_eq(torc_stream_open_fds(&s, open("file", O_RDONLY | O_CLOEXEC), -1), 0);
+		forge_begin(&f);
+		while ((r = torc_stream_peek(&s, &in)) > 0) {
+			check(nth == 1 && same_text(in, OLD));
+			torc_stream_consume(&s, in.len);
+		}
+		check_eq(r, -EIO);
+		check(forge_end(&f));
+		check_eq(torc_stream_peek(&s, &in), -EIO);
+		check_eq(torc_stream_close(&s), 0);
+	}
+	return 0;
+}
+
+Test(contents_faults, what_a_file_fails_with_is_told_by_its_stream_and_sticks)
+{
+	run_in_directory(stream_fails, NULL);
 }
