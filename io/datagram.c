@@ -4,6 +4,7 @@
 #include <net/if.h>
 #include <netinet/udp.h>
 #include <string.h>
+#include <sys/ioctl.h>
 
 #include <torc/core/sys.h>
 #include <torc/io/socket.h>
@@ -32,6 +33,21 @@ void torc__dgram_describe(const struct torc_dgram *d, struct torc__message *m)
 
 /* --- groups --- */
 
+/* if_nametoindex(3) would need a socket of its own. */
+static int find_interface(int fd, const char *name, uint32_t *ret_index)
+{
+	struct ifreq q = { .ifr_ifindex = 0 };
+	size_t len = strlen(name);
+
+	if (!torc__on_linux() || len >= sizeof(q.ifr_name))
+		return -ENODEV;
+	memcpy(q.ifr_name, name, len);
+	if (ioctl(fd, SIOCGIFINDEX, &q) < 0)
+		return -errno;
+	*ret_index = (uint32_t)q.ifr_ifindex;
+	return 0;
+}
+
 static int change_group(struct torc_dgram *d, const char *text, const char *interface, int what)
 {
 	struct torc_address group;
@@ -44,11 +60,10 @@ static int change_group(struct torc_dgram *d, const char *text, const char *inte
 		return -EINVAL;
 	memset(&q, 0, sizeof(q));
 	memcpy(&q.gr_group, &group.any, group.len);
-	if (interface) {
-		q.gr_interface = torc__on_linux() ? if_nametoindex(interface) : 0;
-		if (!q.gr_interface)
-			return -ENODEV;
-	}
+	if (interface)
+		r = find_interface(d->fd, interface, &q.gr_interface);
+	if (r < 0)
+		return r;
 	return torc_sys_setsockopt(d->fd,
 				   d->local.any.sa_family == AF_INET ? IPPROTO_IP : IPPROTO_IPV6,
 				   what, &q, sizeof(q));
@@ -129,6 +144,9 @@ static int set_v6_options(int fd, const struct torc_dgram_options *o)
 		r = torc__set_int(fd, IPPROTO_IPV6, IPV6_UNICAST_HOPS, o->ttl);
 	if (!r && o->ttl)
 		r = torc__set_int(fd, IPPROTO_IPV6, IPV6_MULTICAST_HOPS, o->ttl);
+	/* As that of IPv4 below. */
+	if (!r && torc__on_linux())
+		r = torc__set_int(fd, IPPROTO_IPV6, IPV6_MULTICAST_ALL, 0);
 	if (!r && o->want_local)
 		r = torc__set_int(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, 1);
 	return !r && o->want_tos ? torc__set_int(fd, IPPROTO_IPV6, IPV6_RECVTCLASS, 1) : r;
@@ -137,9 +155,10 @@ static int set_v6_options(int fd, const struct torc_dgram_options *o)
 /* What a socket for both tells of IPv4 is asked for in the same way. */
 static int set_v4_options(int fd, int family, const struct torc_dgram_options *o)
 {
-	int r = 0;
+	/* Or it would hear each group that anybody on this machine has joined. The simulator has none. */
+	int r = torc__on_linux() ? torc__set_int(fd, IPPROTO_IP, IP_MULTICAST_ALL, 0) : 0;
 
-	if (o->ttl)
+	if (!r && o->ttl)
 		r = torc__set_int(fd, IPPROTO_IP, IP_TTL, o->ttl);
 	if (!r && o->ttl && family == AF_INET)
 		r = torc__set_int(fd, IPPROTO_IP, IP_MULTICAST_TTL, o->ttl);
@@ -165,14 +184,12 @@ static int set_udp_options(int fd, int family, const struct torc_dgram_options *
 	return r ? r : set_v4_options(fd, family, o);
 }
 
-/* A socket file that is nobody's any more is in the way of bind(2). */
 static int bind_it(struct torc_dgram *d, const struct torc_address *a)
 {
-	int r;
+	int r = d->is_unix && a->un.sun_path[0] ? torc__remove_stale(a) : 0;
 
-	if (d->is_unix && a->un.sun_path[0] && torc_sys_probe(&a->un, a->len) == -ECONNREFUSED)
-		torc_sys_unlink(a->un.sun_path);
-	r = torc_sys_bind(d->fd, &a->any, a->len);
+	if (!r)
+		r = torc_sys_bind(d->fd, &a->any, a->len);
 	d->owns_path = !r && d->is_unix && a->un.sun_path[0];
 	if (d->owns_path)
 		d->local = *a; /* to remove it, also when what follows fails */

@@ -5,6 +5,7 @@
 #include <sys/ioctl.h>
 
 #include "tests/io/files.h"
+#include "tests/io/forge.h"
 
 TestSuite(zerocopy, .timeout = 60);
 
@@ -69,10 +70,9 @@ static void await_queue(struct send *s, int least)
 		torc_yield();
 }
 
-/* Over a slow pair, until the kernel has taken so many bytes. */
-static void start(struct torc_group *g, struct send *s, size_t len, int taken)
+/* Until the kernel has taken so many bytes. */
+static void begin(struct torc_group *g, struct send *s, size_t len, int taken)
 {
-	slow_pair(s->fd);
 	torc_group_enter(g);
 	s->len = len;
 	s->memory = malloc(len);
@@ -81,6 +81,12 @@ static void start(struct torc_group *g, struct send *s, size_t len, int taken)
 	s->waiting = (struct waiting){ .fn = send_main, .arg = s };
 	waiting_start(g, &s->waiting);
 	await_queue(s, taken);
+}
+
+static void start(struct torc_group *g, struct send *s, size_t len, int taken)
+{
+	slow_pair(s->fd);
+	begin(g, s, len, taken);
 }
 
 static void yields(int n)
@@ -211,14 +217,17 @@ static int drain_main(void *arg)
 	return (int)drain(s, SIZE_MAX);
 }
 
-/* More than the queue has room for. */
+/* More than the queue has room for, which is little here: so slow a peer takes seconds for more. */
 static int cancelled_halfway(void *arg)
 {
+	const int little = 16 << 10;
 	struct send s = { .as_message = arg != NULL };
 	struct waiting reader = { .fn = drain_main, .arg = &s };
 	struct torc_group g;
 
-	start(&g, &s, 1 << 20, BYTES);
+	slow_pair(s.fd);
+	check_eq(setsockopt(s.fd[0], SOL_SOCKET, SO_SNDBUF, &little, sizeof(little)), 0);
+	begin(&g, &s, 1 << 20, little / 2);
 	torc_task_cancel(&s.waiting.task);
 	yields(20);
 	waiting_start(&g, &reader);
@@ -301,6 +310,65 @@ static int user_timeout(void *arg)
 Test(zerocopy, a_user_timeout_ends_the_wait_for_a_peer_that_takes_nothing)
 {
 	run(user_timeout, NULL);
+}
+
+/*
+ * A signal that interrupts a send makes it again. The first one's memory is the kernel's all the same, until its notification: it
+ * is not to be taken for the second one's.
+ */
+static int interrupted(void *arg)
+{
+	struct forging f = { .opcodes = FORGE_BIT(SEND_ZC) | FORGE_BIT(SENDMSG_ZC),
+			     .res = -EINTR,
+			     .made = true };
+	struct send s = { .as_message = arg != NULL };
+	struct torc_group g;
+	char buf[2000];
+
+	forge_begin(&f);
+	start(&g, &s, sizeof(buf) / 2, 0);
+	check_eq(torc_recv(s.fd[1], buf, sizeof(buf), MSG_WAITALL), sizeof(buf));
+	finish(&g, &s);
+	check(forge_end(&f));
+	check_eq(s.waiting.result, sizeof(buf) / 2);
+	check(same_bytes(buf, sizeof(buf) / 2, 1, 0));
+	check(same_bytes(buf + sizeof(buf) / 2, sizeof(buf) / 2, 1, 0));
+	return 0;
+}
+
+Test(zerocopy, an_interrupted_send_is_made_again_when_the_memory_is_free)
+{
+	run(interrupted, NULL);
+	run(interrupted, &as_message);
+}
+
+/* The failure comes first, the memory later, here when the peer reads. */
+static int failed_before_it_is_free(void *arg)
+{
+	struct forging f = { .opcodes = FORGE_BIT(SEND_ZC) | FORGE_BIT(SENDMSG_ZC),
+			     .res = -ECONNRESET,
+			     .made = true };
+	struct send s = { .as_message = arg != NULL };
+	struct torc_group g;
+
+	forge_begin(&f);
+	start(&g, &s, BYTES, BYTES / 2);
+	yields(20);
+	check(f.done && !s.waiting.ended);
+	torc_task_cancel(&s.waiting.task); /* that neither ends the wait nor hides the failure */
+	yields(20);
+	check(!s.waiting.ended);
+	check_eq(drain(&s, BYTES), BYTES);
+	finish(&g, &s);
+	check(forge_end(&f));
+	check_eq(s.waiting.result, -ECONNRESET);
+	return 0;
+}
+
+Test(zerocopy, a_failed_send_holds_the_memory_until_it_is_free)
+{
+	run(failed_before_it_is_free, NULL);
+	run(failed_before_it_is_free, &as_message);
 }
 
 static int errors(void *arg)
