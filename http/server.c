@@ -5,10 +5,9 @@
 
 #include <errno.h>
 #include <string.h>
-#include <sys/socket.h>
 
 #include <torc/core/fiber.h>
-#include <torc/core/sys.h>
+#include <torc/io/socket.h>
 
 #include "http/internal/exchange.h"
 
@@ -128,14 +127,6 @@ static int status_of(int error)
 	}
 }
 
-/* The end of the connection is the end of this body, so a plain one would make it look complete. */
-static void reset_on_close(struct torc_stream *s)
-{
-	const struct linger now = { .l_onoff = 1 };
-
-	(void)torc_sys_setsockopt(s->fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
-}
-
 static int answer(struct torc_http_exchange *x)
 {
 	const struct torc_http_options *o = &x->config->options;
@@ -171,8 +162,9 @@ static enum next exchange(struct torc_http_exchange *x, const char *data, size_t
 	if (!x->body_done && copy_head(x, data, len) < 0)
 		return CLOSE;
 	if (answer(x) < 0) {
+		/* The end of the connection is the end of this body: a plain one would make it look complete. */
 		if (x->responded && !x->in_chunks && x->out_left == TORC_NEVER)
-			reset_on_close(x->stream);
+			(void)!torc_set_linger(x->stream->fd, 0);
 		return CLOSE;
 	}
 	if (!x->head_copy)

@@ -24,7 +24,11 @@ enum torc_at_limit {
 
 /* On which loop a connection runs. */
 enum torc_balance {
-	TORC_BALANCE_KERNEL, /* where it is accepted: the kernel spreads them by their addresses, as chance has it */
+	/*
+	 * Where it is accepted: the kernel spreads them by their addresses, as chance has it. A Unix socket, or one that the program
+	 * was started with, is one for all loops: when the loop that has accepted is full, where the fewest are.
+	 */
+	TORC_BALANCE_KERNEL,
 	TORC_BALANCE_LEAST, /* where the fewest are; one that moves costs a mail to the other loop */
 };
 
@@ -78,6 +82,10 @@ struct torc_serve_options {
  * and SIGTERM do to the first one) the server drains: it stops accepting, cancels connections that
  * wait for data and are not busy, lets the others finish within the grace period, cancels what is
  * left, and returns.
+ *
+ * Waiting for data is a read of the connection's stream, or a torc_stream_copy from it, that would suspend: it fails with
+ * -ECANCELED. As long as bytes have been received, reads and copies go on, for where a message ends only the handler knows; and
+ * so does a copy from any other stream. One of bytes that always come ends with the grace period.
  *
  * Returns     0            stopped by a cancellation, drained
  *             -ETIMEDOUT   stopped by the scope's deadline, drained

@@ -264,6 +264,9 @@ TORC_API TORC_MUST_CHECK int torc_stream_shutdown(struct torc_stream *stream);
  * them (splice(2)); what was received before is sent first. The sockets and pipes are made non-blocking for that, and stay so: others who have them by dup(2) or
  * fork(2) see it. `to` is flushed, and not shut down.
  *
+ * In a draining server (io/server.h) it ends with -ECANCELED where it would wait for `from`, if that is the connection; with
+ * bytes that always come it goes on until the grace period is over.
+ *
  *   @most        0 .. UINT64_MAX: after so many bytes it returns as at the end
  *   @ret_copied  bytes taken from `from`, also on failure: then some of them may not have got through. May be NULL
  *
@@ -297,8 +300,9 @@ TORC_API TORC_MUST_CHECK int torc_stream_tee(struct torc_stream *to, struct torc
 TORC_API int torc_stream_close(struct torc_stream *stream);
 
 /*
- * torc_stream_set_busy - in a server that drains, a connection that waits in a read is closed at
- * once, unless it is busy: then it may finish within the grace period (io/server.h).
+ * torc_stream_set_busy - in a server that drains, a read that would suspend fails with -ECANCELED at
+ * once, unless the connection is busy: then it may finish within the grace period (io/server.h). A read
+ * that finds received bytes does not fail, busy or not.
  */
 TORC_API void torc_stream_set_busy(struct torc_stream *stream, bool busy);
 

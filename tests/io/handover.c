@@ -6,8 +6,6 @@
 
 TestSuite(handover, .timeout = 60);
 
-static const struct torc_options loops3 = { .loops = 3, .no_pin = true };
-
 /* Paths of one test; groups are left in the reverse order, so instances are joined newest first. */
 static char place[64], web_path[64], web[80];
 
@@ -53,10 +51,11 @@ static void start_first(struct instance *in)
 		torc_yield();
 }
 
-static void await_end(const struct instance *in)
+/* The old one has been told to end, by the next one. */
+static void end_both(struct instance *old, struct instance *next)
 {
-	while (!in->ended)
-		check_eq(torc_sleep(TORC_MS(1)), 0);
+	stop_instance(next);
+	join_instance(old, 0);
 }
 
 static void check_serves(const struct instance *in)
@@ -87,7 +86,7 @@ static int second_main(void *arg)
 	check_eq(s->b.bound_count, 2);
 	check(!strcmp(s->b.bound[0], s->a.bound[0])); /* port 0 is the same one */
 	ping(tcp);
-	await_end(&s->a);
+	await_instance(&s->a);
 	check_eq(s->a.result, 0);
 	expect_end(tcp);
 	expect_end(local);
@@ -138,30 +137,14 @@ static int queue(void *arg)
 	start_instance(&b);
 	torc_close(first);
 	/* In the old one's turn, when it has accepted them already, or by the next one. */
-	for (int done = 0; done < WAITING;) {
-		for (int i = 0; i < WAITING; i++) {
-			struct pollfd p = { .fd = client[i], .events = POLLIN };
-			char byte;
-
-			if (client[i] < 0 || poll(&p, 1, 0) != 1)
-				continue;
-			check_eq(torc_recv(client[i], &byte, 1, 0), 1);
-			check_le(a.started - a.finished, torc_loop_count());
-			torc_close(client[i]);
-			client[i] = -1;
-			done++;
-		}
-		torc_yield();
-	}
-	stop_instance(&b);
-	join_instance(&a, 0);
+	take_turns(&a, client, WAITING, torc_loop_count());
+	end_both(&a, &b);
 	return 0;
 }
 
 Test(handover, connections_that_wait_to_be_accepted_are_served)
 {
-	run(queue, NULL);
-	check_eq(run_with(&loops3, queue, NULL), 0);
+	run_with_loops(queue, NULL);
 }
 
 static int other_addresses(void *arg)
@@ -174,7 +157,7 @@ static int other_addresses(void *arg)
 	b.addresses[0] = "localhost:0"; /* not the address as it is written */
 	b.addresses[1] = NULL;
 	start_instance(&b);
-	await_end(&a);
+	await_instance(&a);
 	while (has_path() && exists(web_path))
 		torc_yield();
 	check_eq(b.bound_count, 1);
@@ -182,15 +165,13 @@ static int other_addresses(void *arg)
 	check_serves(&b);
 	check_eq(torc_dial(a.bound[0]), -ECONNREFUSED);
 	check_eq(torc_dial(a.bound[1]), -ENOENT); /* and not a file without a server */
-	stop_instance(&b);
-	join_instance(&a, 0);
+	end_both(&a, &b);
 	return 0;
 }
 
 Test(handover, what_the_next_one_does_not_want_is_closed_and_what_it_wants_is_opened)
 {
-	run(other_addresses, NULL);
-	check_eq(run_with(&loops3, other_addresses, NULL), 0);
+	run_with_loops(other_addresses, NULL);
 }
 
 /* A socket that the first one was started with: its file is not a server's to remove. */
@@ -211,10 +192,9 @@ static int inherited(void *arg)
 	start_first(&first);
 	close(fd); /* the next one has it from the first one only */
 	start_instance(&next);
-	await_end(&first);
+	await_instance(&first);
 	check_serves(&next);
-	stop_instance(&next);
-	join_instance(&first, 0);
+	end_both(&first, &next);
 	check(exists(web_path));
 	unlink(web_path);
 	return 0;
@@ -222,8 +202,7 @@ static int inherited(void *arg)
 
 Test(handover, inherited_sockets_are_handed_over_and_their_files_stay)
 {
-	run(inherited, NULL);
-	check_eq(run_with(&loops3, inherited, NULL), 0);
+	run_with_loops(inherited, NULL);
 }
 
 static int two_at_once(void *arg)
@@ -237,7 +216,7 @@ static int two_at_once(void *arg)
 	launch_instance(&c);
 	while (!b.ended && !c.ended)
 		check_eq(torc_sleep(TORC_MS(1)), 0);
-	await_end(&a);
+	await_instance(&a);
 	check_serves(b.ended ? &c : &b);
 	check(has_path());
 	torc_task_cancel(&c.task);
@@ -251,8 +230,7 @@ static int two_at_once(void *arg)
 
 Test(handover, of_two_that_come_at_once_one_serves_in_the_end)
 {
-	run(two_at_once, NULL);
-	check_eq(run_with(&loops3, two_at_once, NULL), 0);
+	run_with_loops(two_at_once, NULL);
 }
 
 /* --- the gentle end --- */
@@ -273,18 +251,16 @@ static int gently(void *arg)
 	while (!exists(place) || torc_now_ns() - begin < TORC_MS(50))
 		check_eq(torc_sleep(TORC_MS(1)), 0);
 	ping(fd); /* an idle connection goes on */
-	await_end(&a);
+	await_instance(&a);
 	check_ge(torc_now_ns() - begin, TORC_MS(199));
 	expect_end(fd);
-	stop_instance(&b);
-	join_instance(&a, 0);
+	end_both(&a, &b);
 	return 0;
 }
 
 Test(handover, idle_connections_of_the_old_one_go_on_for_the_grace_period)
 {
-	run(gently, NULL);
-	check_eq(run_with(&loops3, gently, NULL), 0);
+	run_with_loops(gently, NULL);
 }
 
 static int in_a_hurry(void *arg)
@@ -310,19 +286,17 @@ static int in_a_hurry(void *arg)
 	ping(fd);
 	torc_task_cancel(&a.task);
 	expect_end(fd);
-	await_end(&a);
+	await_instance(&a);
 	check_lt(torc_now_ns() - begin, TORC_SECONDS(10));
 	check_serves(&b);
 	check(exists(web_path) && exists(place));
-	stop_instance(&b);
-	join_instance(&a, 0);
+	end_both(&a, &b);
 	return 0;
 }
 
 Test(handover, a_cancellation_in_the_grace_period_ends_it)
 {
-	run(in_a_hurry, NULL);
-	check_eq(run_with(&loops3, in_a_hurry, NULL), 0);
+	run_with_loops(in_a_hurry, NULL);
 }
 
 /* --- the new one, played by hand --- */
@@ -457,17 +431,15 @@ static int bad_successors(void *arg)
 		check(!a.ended);
 	}
 	start_instance(&b);
-	await_end(&a);
+	await_instance(&a);
 	check_serves(&b);
-	stop_instance(&b);
-	join_instance(&a, 0);
+	end_both(&a, &b);
 	return 0;
 }
 
 Test(handover, a_new_process_that_fails_at_any_step_harms_nobody)
 {
-	run(bad_successors, NULL);
-	check_eq(run_with(&loops3, bad_successors, NULL), 0);
+	run_with_loops(bad_successors, NULL);
 }
 
 static int failed_then_stopped(void *arg)
@@ -532,8 +504,7 @@ static int stopped_meanwhile(void *arg)
 
 Test(handover, an_old_one_that_is_stopped_meanwhile_leaves_the_files_to_the_new_one)
 {
-	run(stopped_meanwhile, NULL);
-	check_eq(run_with(&loops3, stopped_meanwhile, NULL), 0);
+	run_with_loops(stopped_meanwhile, NULL);
 }
 
 /* Who asks while another one has the path already is sent there, not kept waiting for the old one's end. */
@@ -570,8 +541,7 @@ static int asks_late(void *arg)
 
 Test(handover, the_old_one_leaves_the_path_before_it_drains)
 {
-	run(asks_late, NULL);
-	check_eq(run_with(&loops3, asks_late, NULL), 0);
+	run_with_loops(asks_late, NULL);
 }
 
 /* --- the old one, played by hand --- */
@@ -760,8 +730,7 @@ static int fewer_loops(void *arg)
 
 Test(handover, with_fewer_loops_than_before_each_socket_is_still_served)
 {
-	run(fewer_loops, NULL);
-	check_eq(run_with(&loops3, fewer_loops, NULL), 0);
+	run_with_loops(fewer_loops, NULL);
 }
 
 struct end_of_old {
@@ -820,8 +789,7 @@ static int old_ends(void *arg)
 
 Test(handover, an_old_process_that_fails_at_any_step_is_followed_or_refused)
 {
-	run(old_ends, NULL);
-	check_eq(run_with(&loops3, old_ends, NULL), 0);
+	run_with_loops(old_ends, NULL);
 }
 
 static void says_nothing(struct old *o, int peer)
@@ -1003,13 +971,9 @@ static void give_many(int ready)
 
 static int few_descriptors(void *arg)
 {
-	struct rlimit few, before;
+	struct rlimit before = spare_descriptors(12);
 
 	(void)arg;
-	check_eq(getrlimit(RLIMIT_NOFILE, &before), 0);
-	few = before;
-	few.rlim_cur = (rlim_t)count_fds() + 12;
-	check_eq(setrlimit(RLIMIT_NOFILE, &few), 0);
 	check_refused(place, -EMFILE);
 	check_eq(setrlimit(RLIMIT_NOFILE, &before), 0);
 	return 0;

@@ -6,6 +6,14 @@
 
 #include "tests/io/run.h"
 
+static const struct torc_options loops3 = { .loops = 3, .no_pin = true };
+
+static inline void run_with_loops(torc_fn *fn, void *arg)
+{
+	run(fn, arg);
+	check_eq(run_with(&loops3, fn, arg), 0);
+}
+
 /* A server in a fiber of its own, and what it told. */
 struct instance {
 	struct torc_serve_options options; /* but for what start_instance sets */
@@ -89,6 +97,14 @@ static inline void start_instance(struct instance *in)
 		torc_yield();
 }
 
+/* After it has ended. */
+static inline void restart_instance(struct instance *in)
+{
+	in->bound_count = in->ended = 0;
+	in->started = in->finished = 0;
+	start_instance(in);
+}
+
 /* It ends by itself. */
 static inline void join_instance(struct instance *in, int result)
 {
@@ -102,6 +118,20 @@ static inline void stop_instance(struct instance *in)
 {
 	torc_task_cancel(&in->task);
 	join_instance(in, 0);
+}
+
+static inline void stop_instance_within(struct instance *in, uint64_t ns)
+{
+	uint64_t begin = torc_now_ns();
+
+	stop_instance(in);
+	check_lt(torc_now_ns() - begin, ns);
+}
+
+static inline void await_instance(const struct instance *in)
+{
+	while (!in->ended)
+		check_eq(torc_sleep(TORC_MS(1)), 0);
 }
 
 static inline int dial_instance(const struct instance *in, int which)
@@ -119,6 +149,45 @@ static inline void ping(int fd)
 	check_eq(torc_send(fd, "ping", 4, 0), 4);
 	check_eq(torc_recv(fd, buf, 4, MSG_WAITALL), 4);
 	check(!memcmp(buf, "ping", 4));
+}
+
+/* No more than so many beside those that are open. Returns the limit that there was. */
+static inline struct rlimit spare_descriptors(int count)
+{
+	struct rlimit before, few;
+
+	check_eq(getrlimit(RLIMIT_NOFILE, &before), 0);
+	few = before;
+	few.rlim_cur = (rlim_t)(count_fds() + count);
+	check_eq(setrlimit(RLIMIT_NOFILE, &few), 0);
+	return before;
+}
+
+/* Handlers that run, or fewer: on other loops one may end, and the next begin, in between. */
+static inline int running(const struct instance *in)
+{
+	int started = in->started;
+
+	return started - in->finished;
+}
+
+/* Clients that have sent a byte get it back and leave, in any order; never do more than `most` connections run. */
+static inline void take_turns(const struct instance *in, int *client, int count, int most)
+{
+	for (int left = count; left; torc_yield()) {
+		for (int i = 0; i < count; i++) {
+			struct pollfd p = { .fd = client[i], .events = POLLIN };
+			char byte;
+
+			if (client[i] < 0 || poll(&p, 1, 0) != 1)
+				continue;
+			check_eq(torc_recv(client[i], &byte, 1, 0), 1);
+			check_le(running(in), most);
+			torc_close(client[i]);
+			client[i] = -1;
+			left--;
+		}
+	}
 }
 
 /* The peer ends the connection, within a few seconds. */

@@ -611,6 +611,128 @@ Test(server, draining_sends_what_idle_connections_have_written)
 	run_all_features(NULL, drain_flushes, NULL);
 }
 
+/* --- draining, while there is always something to read --- */
+
+enum { PLENTY = 60000 };
+
+/* All of it is there, and the server drains, before it begins. Without splice, "there" is in the stream. */
+static int copies_plenty(struct torc_stream *s, void *arg)
+{
+	struct served *sv = arg;
+	struct torc_slice view;
+	uint64_t copied;
+	int r = getenv("TORC_DISABLE") ? torc_stream_fill(s, PLENTY, &view) : 1;
+
+	check_eq(r, 1);
+	sv->started++;
+	while (!*s->drain)
+		torc_yield();
+	r = torc_stream_copy(s, s, PLENTY, &copied);
+	check_eq(r, 0);
+	check_eq(copied, PLENTY);
+	r = torc_stream_copy(s, s, UINT64_MAX, &copied);
+	check_eq(copied, 0);
+	sv->last_result = r;
+	sv->finished++;
+	return r;
+}
+
+static int drain_copies(void *arg)
+{
+	struct served sv = { .handler = copies_plenty,
+			     .grace_ns = TORC_SECONDS(20),
+			     .addresses = { arg } };
+	static char out[PLENTY], in[PLENTY];
+	uint64_t begin;
+	struct torc_group g;
+	int fd;
+
+	fill_bytes(out, PLENTY, 1, 0);
+	start(&g, &sv);
+	fd = dial(&sv, 0);
+	check_eq(torc_send_all(fd, out, PLENTY), 0);
+	while (!sv.started)
+		torc_yield();
+	begin = torc_now_ns();
+	stop(&g, &sv);
+	check_lt(torc_now_ns() - begin, TORC_SECONDS(10));
+	check_eq(sv.last_result, -ECANCELED);
+	check_eq(torc_recv(fd, in, PLENTY, MSG_WAITALL), PLENTY);
+	check(!memcmp(in, out, PLENTY));
+	ends_with(fd, 0);
+	return 0;
+}
+
+Test(server, draining_ends_a_copy_when_it_has_to_wait)
+{
+	char address[64];
+
+	snprintf(address, sizeof(address), "unix:/tmp/torc-server-copy-%d", getpid());
+	run(drain_copies, NULL);
+	run(drain_copies, address);
+	check_eq(run_with(&loops3, drain_copies, NULL), 0);
+	run_all_features(NULL, drain_copies, address);
+	setenv("TORC_DISABLE", "splice", 1);
+	run(drain_copies, NULL);
+}
+
+static int copies_for_ever(struct torc_stream *s, void *arg)
+{
+	struct served *sv = arg;
+	struct torc_stream zeros;
+	int r, fd = open("/dev/zero", O_RDONLY | O_CLOEXEC);
+
+	check_ge(fd, 0);
+	check_eq(torc_stream_open_fds(&zeros, fd, -1), 0);
+	sv->started++;
+	r = torc_stream_copy(s, &zeros, UINT64_MAX, NULL);
+	torc_stream_close(&zeros);
+	sv->last_result = r;
+	sv->finished++;
+	return r;
+}
+
+static int takes_until_the_end(void *arg)
+{
+	static char buf[65536];
+	int *fd = arg, r;
+
+	while ((r = torc_recv(*fd, buf, sizeof(buf), 0)) > 0)
+		;
+	torc_close(*fd);
+	return 0;
+}
+
+static int drain_endless(void *arg)
+{
+	struct served sv = { .handler = copies_for_ever, .grace_ns = TORC_MS(100) };
+	struct torc_group g, client;
+	uint64_t begin;
+	int fd;
+
+	(void)arg;
+	start(&g, &sv);
+	fd = dial(&sv, 0);
+	torc_group_enter(&client);
+	check_eq(torc_group_spawn(&client, takes_until_the_end, &fd), 0);
+	while (!sv.started)
+		torc_yield();
+	begin = torc_now_ns();
+	torc_task_cancel(&sv.task);
+	check_eq(torc_group_wait(&client), 0);
+	check_ge(torc_now_ns() - begin, TORC_MS(99));
+	check_lt(torc_now_ns() - begin, TORC_SECONDS(10));
+	stop(&g, &sv);
+	check_eq(sv.last_result, -ETIMEDOUT);
+	return 0;
+}
+
+Test(server, draining_lets_an_endless_copy_go_on_until_the_grace_period_is_over)
+{
+	run(drain_endless, NULL);
+	check_eq(run_with(&loops3, drain_endless, NULL), 0);
+}
+
 static int computing(struct torc_stream *s, void *arg)
 {
 	struct served *sv = arg;

@@ -1,8 +1,8 @@
 #include "tests/io/serve.h"
 
-TestSuite(server_options, .timeout = 30);
+#include <torc/core/timeout.h>
 
-static const struct torc_options loops3 = { .loops = 3, .no_pin = true };
+TestSuite(server_options, .timeout = 30);
 
 static const char *unix_address(void)
 {
@@ -24,10 +24,8 @@ static const char *const *kinds(void)
 
 static void run_kinds(torc_fn *fn)
 {
-	for (const char *const *address = kinds(); *address; address++) {
-		check_eq(run_with(NULL, fn, (void *)(uintptr_t)*address), 0);
-		check_eq(run_with(&loops3, fn, (void *)(uintptr_t)*address), 0);
-	}
+	for (const char *const *address = kinds(); *address; address++)
+		run_with_loops(fn, (void *)(uintptr_t)*address);
 }
 
 /* --- waits --- */
@@ -39,8 +37,8 @@ static int read_limit(void *arg)
 	int fd;
 
 	start_instance(&in);
-	fd = dial_instance(&in, 0);
 	begin = torc_now_ns();
+	fd = dial_instance(&in, 0);
 	expect_end(fd);
 	check_ge(torc_now_ns() - begin, TORC_MS(45));
 	while (!in.finished)
@@ -86,15 +84,16 @@ static int write_limit(void *arg)
 	int fd;
 
 	start_instance(&in);
-	fd = dial_instance(&in, 0);
 	begin = torc_now_ns();
+	fd = dial_instance(&in, 0);
 	while (!in.finished)
 		check_eq(torc_sleep(TORC_MS(1)), 0);
 	check_ge(torc_now_ns() - begin, TORC_MS(49));
 	check_eq(in.last_result, -ETIMEDOUT);
-	begin = torc_now_ns();
-	stop_instance(&in); /* what is unsent was dropped, nobody waits for the peer to take it */
-	check_lt(torc_now_ns() - begin, TORC_SECONDS(4));
+	stop_instance_within(
+		&in,
+		TORC_SECONDS(
+			4)); /* what is unsent was dropped, nobody waits for the peer to take it */
 	torc_close(fd);
 	in = (struct instance){
 		.addresses = { arg },
@@ -136,16 +135,15 @@ static int lifetime(void *arg)
 	int fd;
 
 	start_instance(&in);
-	fd = dial_instance(&in, 0);
 	begin = torc_now_ns();
+	fd = dial_instance(&in, 0);
 	expect_end(fd);
 	check_ge(torc_now_ns() - begin, TORC_MS(49));
 	check_eq(in.last_result, -ETIMEDOUT);
 	stop_instance(&in);
 	in.options.handler = echo_handler;
 	in.options.lifetime_ns = TORC_NEVER;
-	in.bound_count = in.ended = 0;
-	start_instance(&in);
+	restart_instance(&in);
 	ping(fd = dial_instance(&in, 0));
 	stop_instance(&in);
 	check_eq(in.last_result, -ECANCELED);
@@ -191,13 +189,10 @@ static int tx_rate(void *arg)
 	stop_instance(&in);
 	in.options.tx_per_second = 1;
 	in.options.grace_ns = 1;
-	in.bound_count = in.ended = 0;
-	start_instance(&in);
+	restart_instance(&in);
 	fd = dial_instance(&in, 0);
 	check_ge(torc_recv(fd, buf, 1, 0), 0);
-	begin = torc_now_ns();
-	stop_instance(&in);
-	check_lt(torc_now_ns() - begin, TORC_SECONDS(10));
+	stop_instance_within(&in, TORC_SECONDS(10));
 	torc_close(fd);
 	return 0;
 }
@@ -241,15 +236,12 @@ static int rx_rate(void *arg)
 	check_ge(torc_now_ns() - begin, (MUCH - RATE / 8 - 65536) * 1000000000ull / RATE);
 	stop_instance(&in);
 	in.options.rx_per_second = 1;
-	in.bound_count = in.ended = 0;
-	start_instance(&in);
+	restart_instance(&in);
 	fd = dial_instance(&in, 0);
 	check_eq(torc_send_all(fd, buf, 20000), 0);
 	while (!in.started)
 		torc_yield();
-	begin = torc_now_ns();
-	stop_instance(&in); /* who waits for his rate is idle */
-	check_lt(torc_now_ns() - begin, TORC_SECONDS(4));
+	stop_instance_within(&in, TORC_SECONDS(4)); /* who waits for his rate is idle */
 	torc_close(fd);
 	return 0;
 }
@@ -283,12 +275,9 @@ static int accept_rate(void *arg)
 	/* stopped while the next one is far away */
 	torc_rate_init(&rate, 1, 0);
 	(void)torc_rate_reserve(&rate, 1000);
-	in.bound_count = in.ended = 0;
-	start_instance(&in);
+	restart_instance(&in);
 	fd = dial_instance(&in, 0);
-	begin = torc_now_ns();
-	stop_instance(&in);
-	check_lt(torc_now_ns() - begin, TORC_SECONDS(4));
+	stop_instance_within(&in, TORC_SECONDS(4));
 	expect_end(fd);
 	return 0;
 }
@@ -349,15 +338,12 @@ static int few_descriptors(void *arg)
 {
 	enum { CLIENTS = 30 };
 	struct instance in = { .addresses = { arg } };
-	struct rlimit few, before;
+	struct rlimit before;
 	int client[CLIENTS];
 
-	check_eq(getrlimit(RLIMIT_NOFILE, &before), 0);
 	start_instance(&in);
 	ping(client[0] = dial_instance(&in, 0));
-	few = before;
-	few.rlim_cur = (rlim_t)count_fds() + CLIENTS + 4;
-	check_eq(setrlimit(RLIMIT_NOFILE, &few), 0);
+	before = spare_descriptors(CLIENTS + 4);
 	for (int i = 1; i < CLIENTS; i++) {
 		int r = torc_dial(in.bound[0]);
 
@@ -382,6 +368,128 @@ Test(server_options, without_descriptors_connections_wait)
 	run_kinds(few_descriptors);
 }
 
+/* --- loops that share a socket --- */
+
+/* Without suspending in between, so that one loop may be told of several. */
+static int connect_now(const struct instance *in)
+{
+	struct torc_address a;
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	check_eq(torc_address_parse(in->bound[0], 0, &a), 0);
+	check_ge(fd, 0);
+	check_eq(connect(fd, &a.any, a.len), 0);
+	return fd;
+}
+
+static void yields(int n)
+{
+	while (n--)
+		torc_yield();
+}
+
+/* It is served, though it may have to wait for its turn. */
+static void ping_soon(int fd)
+{
+	char byte;
+	int r = 0;
+
+	check_eq(torc_send(fd, "x", 1, 0), 1);
+	torc_within(TORC_SECONDS(10)) r = torc_recv(fd, &byte, 1, 0);
+	check_eq(r, 1);
+}
+
+/* As many as there are places, at once or one after the other. */
+static int shared_places(void *arg)
+{
+	enum { ROUNDS = 300 };
+	struct instance in = { .addresses = { arg }, .options = { .connections_max = 1 } };
+
+	start_instance(&in);
+	for (int i = 0; i < ROUNDS; i++) {
+		int a = connect_now(&in), b;
+
+		yields(i % 5);
+		b = connect_now(&in);
+		ping_soon(b);
+		ping_soon(a);
+		check_le(running(&in), 2);
+		torc_close(i % 2 ? a : b);
+		torc_close(i % 2 ? b : a);
+	}
+	stop_instance(&in);
+	check_eq(in.started, 2 * ROUNDS);
+	return 0;
+}
+
+/* One more than there are: it is served when any of the others has ended. */
+static int shared_turns(void *arg)
+{
+	enum { ROUNDS = 300 };
+	struct instance in = { .addresses = { arg }, .options = { .connections_max = 1 } };
+	int first, second;
+
+	start_instance(&in);
+	ping_soon(first = connect_now(&in));
+	ping_soon(second = connect_now(&in));
+	for (int i = 0; i < ROUNDS; i++) {
+		int third = connect_now(&in);
+
+		yields(i % 4);
+		check_le(running(&in), 2);
+		torc_close(i % 8 < 4 ? first : second);
+		ping_soon(third);
+		*(i % 8 < 4 ? &first : &second) = third;
+	}
+	stop_instance(&in);
+	torc_close(first);
+	torc_close(second);
+	return 0;
+}
+
+Test(server_options, of_loops_that_share_a_socket_one_that_has_room_serves)
+{
+	const struct torc_options loops2 = { .loops = 2, .no_pin = true };
+
+	check_eq(run_with(&loops2, shared_places, (void *)(uintptr_t)unix_address()), 0);
+	check_eq(run_with(&loops2, shared_turns, (void *)(uintptr_t)unix_address()), 0);
+}
+
+/* A loop may be full by other addresses, while it waits for this one. */
+static int shared_and_not(void *arg)
+{
+	enum { ROUNDS = 200 };
+	struct instance in = {
+		.addresses = { arg, "127.0.0.1:0", "127.0.0.1:0" },
+		.options = { .connections_max = 2 },
+	};
+
+	start_instance(&in);
+	for (int i = 0; i < ROUNDS; i++) {
+		int fd[4] = { dial_instance(&in, 1 + i % 2), -1, -1, -1 };
+
+		ping_soon(fd[0]);
+		for (int k = 1; k < 4; k++) {
+			fd[k] = connect_now(&in);
+			yields(i % 3);
+		}
+		for (int k = 3; k; k--)
+			ping_soon(fd[k]);
+		check_le(running(&in), 4);
+		for (int k = 0; k < 4; k++)
+			torc_close(fd[(k + i) % 4]);
+	}
+	stop_instance(&in);
+	return 0;
+}
+
+Test(server_options, of_loops_that_share_a_socket_one_that_has_room_beside_other_addresses_serves)
+{
+	const struct torc_options loops2 = { .loops = 2, .no_pin = true };
+
+	check_eq(run_with(&loops2, shared_and_not, (void *)(uintptr_t)unix_address()), 0);
+}
+
 /* --- balance --- */
 
 static int loop_of(int fd)
@@ -401,7 +509,6 @@ static int balanced(void *arg)
 		.addresses = { arg, "127.0.0.1:0" },
 		.options = { .balance = TORC_BALANCE_LEAST, .grace_ns = TORC_SECONDS(20) },
 	};
-	uint64_t begin;
 
 	start_instance(&in);
 	for (int i = 0; i < 3 * EACH; i++)
@@ -419,9 +526,7 @@ static int balanced(void *arg)
 	for (int i = 0; i < 3 * EACH; i++)
 		if (client[i] < 0)
 			check_eq(loop_of(client[i] = dial_instance(&in, 0)), 1);
-	begin = torc_now_ns();
-	stop_instance(&in); /* idle ones end at once, wherever they run */
-	check_lt(torc_now_ns() - begin, TORC_SECONDS(10));
+	stop_instance_within(&in, TORC_SECONDS(10)); /* idle ones end at once, wherever they run */
 	for (int i = 0; i < 3 * EACH; i++)
 		expect_end(client[i]);
 	return 0;
@@ -456,25 +561,10 @@ static int balanced_limit(void *arg)
 	check_eq(in.started, ALL);
 	for (int i = 0; i < ALL; i++)
 		torc_close(client[i]);
-	for (int left = 20; left;) { /* in any order, for each has been accepted somewhere */
-		for (int i = 0; i < 20; i++) {
-			struct pollfd p = { .fd = late[i], .events = POLLIN };
-
-			if (late[i] < 0 || poll(&p, 1, 0) != 1)
-				continue;
-			check_eq(torc_recv(late[i], &byte, 1, 0), 1);
-			check_le(in.started - in.finished, ALL);
-			torc_close(late[i]);
-			late[i] = -1;
-			left--;
-		}
-		torc_yield();
-	}
+	take_turns(&in, late, 20, ALL);
 	stop_instance(&in);
 	in.options.at_limit = TORC_AT_LIMIT_RESET;
-	in.bound_count = in.ended = 0;
-	in.started = in.finished = 0;
-	start_instance(&in);
+	restart_instance(&in);
 	fill(&in, client, ALL);
 	for (int i = 0; i < 20; i++)
 		expect_end(dial_instance(&in, 0));
@@ -489,6 +579,40 @@ Test(server_options, balanced_connections_have_the_limit_of_all_loops)
 {
 	for (const char *const *address = kinds(); *address; address++)
 		check_eq(run_with(&loops3, balanced_limit, (void *)(uintptr_t)*address), 0);
+}
+
+/* Only one loop's places become free, again and again; who waits may be in the queue of any. */
+static int balanced_turns(void *arg)
+{
+	enum { LATE = 30 };
+	struct instance in = {
+		.addresses = { arg, "127.0.0.1:0" },
+		.options = { .balance = TORC_BALANCE_LEAST, .connections_max = 1 },
+	};
+	int client[3] = { -1, -1, -1 }, late[LATE];
+
+	start_instance(&in);
+	for (int i = 0; i < 3; i++) {
+		int fd = dial_instance(&in, 0);
+
+		client[loop_of(fd)] = fd;
+	}
+	for (int i = 0; i < LATE; i++) {
+		late[i] = dial_instance(&in, i % 2);
+		check_eq(torc_send(late[i], "x", 1, 0), 1);
+	}
+	torc_close(client[1]);
+	take_turns(&in, late, LATE, 3);
+	stop_instance(&in);
+	torc_close(client[0]);
+	torc_close(client[2]);
+	return 0;
+}
+
+Test(server_options, a_place_on_any_loop_is_for_who_waits_on_any_other)
+{
+	for (const char *const *address = kinds(); *address; address++)
+		check_eq(run_with(&loops3, balanced_turns, (void *)(uintptr_t)*address), 0);
 }
 
 /* A loop without room for the fiber: its connection is closed, and its place is free again. */

@@ -87,6 +87,7 @@ static inline int serve_echo(struct serving *s)
 		.handler = echo_handler,
 		.arg = s,
 		.connections_max = (size_t)most,
+		.balance = one_in(3) ? TORC_BALANCE_LEAST : TORC_BALANCE_KERNEL,
 		.grace_ns = s->grace_ns,
 		.on_listen = on_listen,
 	});

@@ -206,8 +206,10 @@ static inline int idle_away(const struct serving *s, struct torc_stream *stream,
 	torc_within(TORC_SECONDS(30)) r = torc_stream_peek(stream, &view);
 	if (r == -ETIMEDOUT && !torc_scope_status() && !s->stopping)
 		check(!s->idle_ns || s->most);
+	/* One that had no place yet waits for it as long as the others may take. */
 	if (s->stopping && no_chaos(SLOWS))
-		check_le(torc_now_ns(), s->stopped_ns + (busy ? grace_of(s) : 0) + TORC_MS(100));
+		check_le(torc_now_ns(),
+			 s->stopped_ns + (busy || s->most ? grace_of(s) : 0) + TORC_MS(100));
 	return r < 0 ? r : 0;
 }
 
