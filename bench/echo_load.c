@@ -95,7 +95,7 @@ static struct load {
 
 static char memory[BUF_COUNT][BUF_BYTES] __attribute__((aligned(4096)));
 
-static void die(const char *what, int error)
+static _Noreturn void die(const char *what, int error)
 {
 	fprintf(stderr, "echo_load: %s: %s\n", what, strerror(error));
 	exit(1);

@@ -14,13 +14,8 @@
 
 #define NAME_MOST    24
 #define LINE_MOST    512
-#define CLIENTS_MOST 1024
 #define WAITING_MOST 64 /* messages that a client may be behind, beside what is in its stream */
-
-struct message {
-	size_t len;
-	char text[NAME_MOST + LINE_MOST + 8];
-};
+#define MESSAGE_MOST (NAME_MOST + LINE_MOST + 8)
 
 /* On the stack of its connection's fiber, which reads; another one writes. */
 struct client {
@@ -36,35 +31,27 @@ struct client {
 static struct client *room;
 
 /* Never suspends, so that the room stays as it is meanwhile. */
-static void tell(struct client *c, const struct message *m)
-{
-	if (torc_chan_try_send(&c->out, m) != -EAGAIN || c->too_slow)
-		return;
-	c->too_slow = true;
-	torc_group_cancel(&c->group);
-}
-
 static void tell_others(const struct client *from, const char *format, const char *text)
 {
-	struct message m;
+	char message[MESSAGE_MOST];
 
-	m.len = (size_t)snprintf(m.text, sizeof(m.text), format, from->name, text);
+	snprintf(message, sizeof(message), format, from->name, text);
 	for (struct client *c = room; c; c = c->next)
-		if (c != from)
-			tell(c, &m);
+		if (c != from && torc_chan_try_send(&c->out, message) == -EAGAIN) {
+			c->too_slow = true;
+			torc_group_cancel(&c->group); /* its reads and writes */
+		}
 }
 
 static int write_all(void *arg)
 {
 	struct client *c = arg;
-	struct message m;
+	char message[MESSAGE_MOST];
 	int r;
 
-	while ((r = torc_chan_recv(&c->out, &m)) > 0) {
-		r = torc_stream_write(c->stream, m.text, m.len);
-		if (r < 0)
-			break;
-	}
+	while ((r = torc_chan_recv(&c->out, message)) > 0)
+		if ((r = torc_stream_write(c->stream, message, strlen(message))) < 0)
+			return r;
 	return r;
 }
 
@@ -82,24 +69,6 @@ static int read_line(struct client *c, size_t most, char *ret_line)
 	return 1;
 }
 
-static bool is_taken(const char *name)
-{
-	for (struct client *c = room; c; c = c->next)
-		if (!strcmp(c->name, name))
-			return true;
-	return false;
-}
-
-static int read_all(struct client *c)
-{
-	char line[LINE_MOST + 1];
-	int r;
-
-	while ((r = read_line(c, LINE_MOST, line)) > 0)
-		tell_others(c, "%s: %s\n", line);
-	return r;
-}
-
 static void leave(struct client *c)
 {
 	struct client **link = &room;
@@ -110,10 +79,11 @@ static void leave(struct client *c)
 	tell_others(c, c->too_slow ? "* %s was too slow%s\n" : "* %s has left%s\n", "");
 }
 
-/* What waits for it is still written, unless it is too slow. */
+/* What waits for it is still written, unless it is too slow: after -ETIMEDOUT nothing is waited for. */
 static int take_part(struct client *c)
 {
-	static const struct message goodbye = { 10, "* goodbye\n" };
+	static const char goodbye[MESSAGE_MOST] = "* goodbye\n";
+	char line[LINE_MOST + 1];
 	int ended, r;
 
 	torc_group_enter(&c->group);
@@ -121,14 +91,13 @@ static int take_part(struct client *c)
 	room = c;
 	tell_others(c, "* %s is here%s\n", "");
 	r = torc_group_spawn(&c->group, write_all, c);
-	if (r == 0)
-		r = read_all(c);
+	while (r >= 0 && (r = read_line(c, LINE_MOST, line)) > 0)
+		tell_others(c, "%s: %s\n", line);
 	leave(c);
-	if (r == -ECANCELED)
-		tell(c, &goodbye);
+	if (r == -ECANCELED && torc_chan_try_send(&c->out, goodbye) == -EAGAIN)
+		c->too_slow = true;
 	torc_chan_close(&c->out);
 	ended = torc_group_wait(&c->group);
-	/* What is unsent is then not waited for. */
 	return c->too_slow ? -ETIMEDOUT : r < 0 ? r : ended;
 }
 
@@ -136,17 +105,20 @@ static int serve(struct torc_stream *s, void *arg)
 {
 	struct client c = { .stream = s };
 	int r = read_line(&c, NAME_MOST, c.name);
+	const struct client *other = room;
 
 	(void)arg;
 	if (r <= 0)
 		return r;
-	if (!*c.name || is_taken(c.name))
+	while (other && strcmp(other->name, c.name))
+		other = other->next;
+	if (other || !*c.name)
 		return torc_stream_write(s, "* another name, please\n", 23);
-	r = torc_chan_init(&c.out, sizeof(struct message), WAITING_MOST);
-	if (r < 0)
-		return r;
-	r = take_part(&c);
-	torc_chan_done(&c.out);
+	r = torc_chan_init(&c.out, MESSAGE_MOST, WAITING_MOST);
+	if (r == 0) {
+		r = take_part(&c);
+		torc_chan_done(&c.out);
+	}
 	return r;
 }
 
@@ -158,14 +130,12 @@ static void listening(const char *address, void *arg)
 
 static int app(void *arg)
 {
-	const struct torc_serve_options options = {
+	return torc_serve_with(&(struct torc_serve_options){
 		.addresses = (const char *const[]){ arg, NULL },
 		.handler = serve,
-		.connections_max = CLIENTS_MOST,
+		.connections_max = 1024,
 		.on_listen = listening,
-	};
-
-	return torc_serve_with(&options);
+	});
 }
 
 int main(int argc, char **argv)

@@ -16,165 +16,122 @@
 #define PIECE_BYTES   (256u << 10)
 
 struct file {
-	struct hasher *hasher;
-	struct file *next;
 	char *path;
-	uint64_t hash;
-	int fd;
-	char *piece; /* [PIECE_BYTES], while it is hashed */
-	size_t len;
+	uint64_t hash; /* of the pieces until here */
+	int error;     /* why there is no hash: one that cannot be read does not stop the others */
+};
+
+struct piece {
+	struct file *file;
+	unsigned char bytes[PIECE_BYTES];
 };
 
 /* All on one loop, so that no lock is needed; only hash_piece runs elsewhere. */
-struct hasher {
-	const char *root;
-	struct torc_executor *pool;
-	struct torc_group group;
-	struct file *done; /* a list */
-	size_t count;
-	bool failed;
-};
+static struct torc_executor *pool;
+static struct file *files;
+static size_t file_count;
 
-/* In a thread of the pool. */
+/* In a thread of the pool: the bytes of a piece, in one part. */
 static int hash_piece(void *arg, size_t begin, size_t end)
 {
-	struct file *f = arg;
-	uint64_t hash = f->hash;
+	struct piece *p = arg;
+	uint64_t hash = p->file->hash;
 
-	(void)begin, (void)end;
-	for (size_t i = 0; i < f->len; i++)
-		hash = (hash ^ (unsigned char)f->piece[i]) * 0x100000001b3;
-	f->hash = hash;
+	for (size_t i = begin; i < end; i++)
+		hash = (hash ^ p->bytes[i]) * 0x100000001b3;
+	p->file->hash = hash;
 	return 0;
 }
 
-static int hash_file(struct file *f)
+static int hash_contents(struct file *f, int fd, struct piece *p)
 {
-	off_t at = 0;
 	int r;
 
-	f->hash = 0xcbf29ce484222325;
-	while ((r = torc_pread(f->fd, f->piece, PIECE_BYTES, at)) > 0) {
-		f->len = (size_t)r;
-		at += r;
-		r = torc_parallel_for(f->hasher->pool, 0, 1, 1, hash_piece, f);
-		if (r < 0)
+	p->file = f;
+	do {
+		r = torc_read(fd, p->bytes, PIECE_BYTES);
+		if (r <= 0)
 			return r;
-	}
+		r = torc_parallel_for(pool, 0, (size_t)r, (size_t)r, hash_piece, p);
+	} while (r == 0);
 	return r;
 }
 
-static void free_file(struct file *f)
-{
-	free(f->path);
-	free(f);
-}
-
-static void fail(struct file *f, int error)
-{
-	fprintf(stderr, "hash: %s: %s\n", f->path, strerror(-error));
-	f->hasher->failed = true;
-	free_file(f);
-}
-
-/* One that cannot be read is told of; the others go on. */
-static int run_file(void *arg)
+/* A fiber for each file: while one waits for the disk, others compute. */
+static int hash_file(void *arg)
 {
 	struct file *f = arg;
-	int r;
+	struct piece *p = malloc(sizeof(*p));
+	int fd = p ? torc_open(f->path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK, 0) : -ENOMEM;
 
-	f->piece = malloc(PIECE_BYTES);
-	r = f->piece ? hash_file(f) : -ENOMEM;
-	free(f->piece);
-	torc_close(f->fd);
-	if (r < 0) {
-		fail(f, r);
-		return r == -ECANCELED ? r : 0;
-	}
-	f->next = f->hasher->done;
-	f->hasher->done = f;
-	f->hasher->count++;
-	return 0;
+	f->error = fd < 0 ? fd : hash_contents(f, fd, p);
+	if (fd >= 0)
+		torc_close(fd);
+	free(p);
+	return f->error == -ECANCELED ? f->error : 0;
 }
 
-/* Waits while FILES_AT_ONCE are in work. */
-static int visit(const struct torc_walk_entry *e, void *arg)
+/* As many at once as the limit allows: spawning waits for its turn. */
+static int hash_all(void)
 {
-	struct hasher *h = arg;
-	struct file *f;
-	int r = e->error;
+	const struct torc_group_options limit = { .limit = FILES_AT_ONCE };
+	struct torc_group group;
+	int ended, r = 0;
 
-	if (!r && e->type != DT_REG)
+	torc_group_enter_with(&group, &limit);
+	for (size_t i = 0; i < file_count && r == 0; i++)
+		if (!files[i].error)
+			r = torc_group_spawn(&group, hash_file, &files[i]);
+	ended = torc_group_wait(&group);
+	return r < 0 ? r : ended;
+}
+
+/* Regular files, and directories that cannot be read. */
+static int add_file(const struct torc_walk_entry *e, void *arg)
+{
+	struct file *more, f = { .hash = 0xcbf29ce484222325, .error = e->error };
+
+	if (!e->error && e->type != DT_REG)
 		return TORC_WALK_ON;
-	f = calloc(1, sizeof(*f));
-	if (!f || asprintf(&f->path, "%s/%s", h->root, e->path) < 0) {
-		free(f);
+	more = reallocarray(files, file_count + 1, sizeof(*files));
+	if (more)
+		files = more;
+	if (!more || asprintf(&f.path, "%s/%s", (const char *)arg, e->path) < 0)
 		return -ENOMEM;
-	}
-	f->hasher = h;
-	if (!r)
-		f->fd = r = torc_openat(e->dirfd, e->name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK, 0);
-	if (r >= 0 && (r = torc_group_spawn(&h->group, run_file, f)) < 0)
-		torc_close(f->fd);
-	if (r < 0)
-		fail(f, r);
-	return r == -ECANCELED ? r : TORC_WALK_ON;
+	files[file_count++] = f;
+	return TORC_WALK_ON;
 }
 
 static int by_path(const void *a, const void *b)
 {
-	return strcmp((*(struct file *const *)a)->path, (*(struct file *const *)b)->path);
+	return strcmp(((const struct file *)a)->path, ((const struct file *)b)->path);
 }
 
-static int show(struct hasher *h)
+static int show(void)
 {
-	struct file **files = calloc(h->count + 1, sizeof(struct file *));
-	size_t n = 0;
+	int r = 0;
 
-	if (!files)
-		return -ENOMEM;
-	for (struct file *f = h->done; f; f = f->next)
-		files[n++] = f;
-	qsort(files, n, sizeof(struct file *), by_path);
-	for (size_t i = 0; i < n; i++)
-		printf("%016" PRIx64 "  %s\n", files[i]->hash, files[i]->path);
-	free(files);
-	return h->failed ? -EIO : 0;
-}
-
-static int hash_all(struct hasher *h, char **roots)
-{
-	const struct torc_group_options limit = { .limit = FILES_AT_ONCE };
-	const struct torc_walk_options go_on = { .report_errors = true };
-	int ended, r = 0;
-
-	torc_group_enter_with(&h->group, &limit);
-	for (; *roots && r == 0; roots++) {
-		h->root = *roots;
-		r = torc_walk(AT_FDCWD, h->root, &go_on, visit, h);
-	}
-	ended = torc_group_wait(&h->group);
-	return r < 0 ? r : ended;
+	if (file_count)
+		qsort(files, file_count, sizeof(*files), by_path);
+	for (const struct file *f = files; f < files + file_count; f++)
+		if (!f->error)
+			printf("%016" PRIx64 "  %s\n", f->hash, f->path);
+		else
+			r = -EIO, fprintf(stderr, "hash: %s: %s\n", f->path, strerror(-f->error));
+	return r;
 }
 
 static int app(void *arg)
 {
-	struct hasher h = { .count = 0 };
-	int r = torc_pool_create(NULL, &h.pool);
+	const struct torc_walk_options go_on = { .report_errors = true };
+	int r = torc_pool_create(NULL, &pool);
 
-	if (r < 0)
-		return r;
-	r = hash_all(&h, arg);
-	torc_executor_destroy(h.pool);
+	for (char **root = arg; *root && r == 0; root++)
+		r = torc_walk(AT_FDCWD, *root, &go_on, add_file, *root);
 	if (r == 0)
-		r = show(&h);
-	while (h.done) {
-		struct file *f = h.done;
-
-		h.done = f->next;
-		free_file(f);
-	}
-	return r;
+		r = hash_all();
+	torc_executor_destroy(pool);
+	return r < 0 ? r : show();
 }
 
 int main(int argc, char **argv)
@@ -183,5 +140,8 @@ int main(int argc, char **argv)
 
 	if (r < 0)
 		fprintf(stderr, "hash: %s\n", strerror(-r));
+	while (file_count)
+		free(files[--file_count].path);
+	free(files);
 	return r < 0;
 }

@@ -61,17 +61,21 @@ static int open_file(struct file *f, bool at_end)
 	return 0;
 }
 
-/* Show what is new: of the file that had the name, then of the one that has it now. */
+/*
+ * Show what is new: of the file that had the name, then of the one that has it now. Which one that is is asked first: what the old
+ * one got until then is read afterwards, so that nothing is lost. Without a new one the old one is kept.
+ */
 static int follow(struct tail *t, struct file *f)
 {
 	struct stat st;
+	bool same = f->fd >= 0 && (stat(f->path, &st) < 0 || st.st_ino == f->inode);
 	int r = 0;
 
 	if (f->fd >= 0 && fstat(f->fd, &st) == 0 && st.st_size < f->at)
 		f->at = 0; /* it was cut */
 	if (f->fd >= 0)
 		r = show(t, f);
-	if (r < 0 || (f->fd >= 0 && stat(f->path, &st) == 0 && st.st_ino == f->inode))
+	if (r < 0 || same)
 		return r;
 	if (f->fd >= 0)
 		torc_close(f->fd);

@@ -18,7 +18,8 @@
  *
  * Sending. torc_dgram_send copies into a queue that goes out once, at the end of the loop's turn. Of those to one peer that are as long
  * as each other, up to 64 are handed to the kernel as one piece, which it cuts up as late as it can (UDP_SEGMENT): that is several
- * times cheaper. The order of datagrams to one peer is kept, that of datagrams to several is not.
+ * times cheaper. The order of datagrams to one peer is kept, that of datagrams to several is not. Only what the kernel does not take
+ * at once, because its buffer is full or a piece is longer than the path takes, may be overtaken by what was sent after it.
  *
  * Errors of what was queued come too late for the call that has queued it. A socket that is connected tells the next
  * torc_dgram_send. One that is not, and so sends to many, tells torc_dgram_flush and counts: what one peer's host refuses
@@ -182,7 +183,8 @@ TORC_API TORC_MUST_CHECK int torc_dgram_send(struct torc_dgram *dgram, const voi
 TORC_API TORC_MUST_CHECK int torc_dgram_flush(struct torc_dgram *dgram);
 
 /*
- * torc_dgram_join, torc_dgram_leave - receive what is sent to a group, and not any more.
+ * torc_dgram_join, torc_dgram_leave - receive what is sent to a group, and not any more. Groups that others on this machine have
+ * joined are not heard, also by a socket that is bound to any address.
  *
  *   @group      "239.1.2.3:0", "[ff02::1234]:0": the port does not count
  *   @interface  its name; NULL: the one that the system prefers

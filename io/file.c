@@ -128,35 +128,29 @@ int torc_pread_all(int fd, void *buf, size_t len, off_t offset)
 	return 0;
 }
 
-int torc_pwrite_all(int fd, const void *buf, size_t len, off_t offset)
+static int write_all(int fd, const char *p, size_t len, uint64_t offset)
 {
-	const char *p = buf;
-
 	while (len) {
-		int r = torc_pwrite(fd, p, len, offset);
+		int r = TORC__CALL(write, fd, p, torc__at_once(len), offset);
 
 		if (r <= 0)
 			return r ? r : -EIO;
 		p += r;
 		len -= (size_t)r;
-		offset += r;
+		if (offset != HERE)
+			offset += (unsigned)r;
 	}
 	return 0;
 }
 
+int torc_pwrite_all(int fd, const void *buf, size_t len, off_t offset)
+{
+	return offset < 0 ? -EINVAL : write_all(fd, buf, len, (uint64_t)offset);
+}
+
 int torc_write_all(int fd, const void *buf, size_t len)
 {
-	const char *p = buf;
-
-	while (len) {
-		int r = torc_write(fd, p, len);
-
-		if (r <= 0)
-			return r ? r : -EIO;
-		p += r;
-		len -= (size_t)r;
-	}
-	return 0;
+	return write_all(fd, buf, len, HERE);
 }
 
 /* --- to the disk --- */

@@ -429,8 +429,8 @@ TORC_API TORC_MUST_CHECK int torc_sendfile(int socket, int file, off_t offset, s
  *             0         the end of the file
  *             -EXDEV, -EOPNOTSUPP   file systems of different kinds, or one that cannot
  *             -EINVAL   a negative offset; the ranges overlap in one file; not regular files
- *             -EOVERFLOW   a range that ends beyond the largest offset
- *             -ENOSPC, -EDQUOT, -EFBIG, -EISDIR, -ETXTBSY, ...   as copy_file_range(2)
+ *             -EFBIG    to beyond the largest offset of a file, or RLIMIT_FSIZE
+ *             -ENOSPC, -EDQUOT, -EISDIR, -ETXTBSY, ...   as copy_file_range(2)
  *             -ENOSYS   in the simulator
  */
 TORC_API TORC_MUST_CHECK int torc_copy_file_range(int from, off_t from_offset, int to,

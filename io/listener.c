@@ -28,13 +28,6 @@
 
 /* --- listening --- */
 
-/* A socket file whose server has gone is in the way of bind(2). */
-static void remove_stale(const struct torc_address *a)
-{
-	if (torc_sys_probe(&a->un, a->len) == -ECONNREFUSED)
-		torc_sys_unlink(a->un.sun_path);
-}
-
 /* Connections inherit them. Answers go out at once: one send per turn gathers them already. */
 static int set_tcp_options(int fd, const struct torc_listen_options *o)
 {
@@ -98,7 +91,7 @@ static int bind_and_listen(int fd, const struct torc_address *a,
 
 static int open_socket(const struct torc_address *a, const struct torc_listen_options *o)
 {
-	int r, fd;
+	int r = 0, fd;
 
 	if (a->type == SOCK_DGRAM)
 		return -EINVAL;
@@ -106,8 +99,9 @@ static int open_socket(const struct torc_address *a, const struct torc_listen_op
 	if (fd < 0)
 		return fd;
 	if (a->any.sa_family == AF_UNIX && a->un.sun_path[0])
-		remove_stale(a);
-	r = bind_and_listen(fd, a, o);
+		r = torc__remove_stale(a);
+	if (!r)
+		r = bind_and_listen(fd, a, o);
 	if (r < 0) {
 		torc_sys_close(fd);
 		return r;

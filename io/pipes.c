@@ -4,6 +4,9 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <torc/core/scope.h>
+#include <torc/io/poll.h>
+
 #include "core/internal/system.h"
 
 /* Two descriptors each. */
@@ -75,6 +78,38 @@ ssize_t torc__splice_now(int from, int to, size_t len)
 		n = splice(from, NULL, to, NULL, len, SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
 	while (n < 0 && errno == EINTR);
 	return n < 0 ? -errno : n;
+}
+
+bool torc__splice_is_refused(int r)
+{
+	return r == -EINVAL || r == -EOPNOTSUPP || r == -EMFILE || r == -ENFILE || r == -ENOMEM;
+}
+
+int torc__await_writable(int fd, uint64_t within_ns)
+{
+	struct torc_scope scope;
+	int r;
+
+	torc_scope_enter(&scope, within_ns);
+	r = torc_poll(fd, POLLOUT);
+	torc_scope_leave(&scope);
+	return r < 0 ? r : 0;
+}
+
+int torc__pipe_empty(int pipe, int to, size_t len, uint64_t within_ns, size_t *ret_moved)
+{
+	int r = 0;
+
+	*ret_moved = 0;
+	while (!r && *ret_moved < len) {
+		ssize_t n = torc__splice_now(pipe, to, len - *ret_moved);
+
+		if (n > 0)
+			*ret_moved += (size_t)n;
+		else
+			r = n == -EAGAIN ? torc__await_writable(to, within_ns) : n ? (int)n : -EIO;
+	}
+	return r;
 }
 
 bool torc__set_nonblocking(int fd)

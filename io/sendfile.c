@@ -7,7 +7,6 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <sys/stat.h>
 
 #include <torc/core/scope.h>
@@ -78,22 +77,11 @@ static int copy_all(struct transfer *t)
 /* What the socket does not take is lost with the pipe: it is in the file. */
 static int push_out(struct transfer *t, int pipe, size_t len)
 {
-	while (len) {
-		ssize_t n = torc__splice_now(pipe, t->socket, len);
-		int r = 0;
+	size_t moved;
+	int r = torc__pipe_empty(pipe, t->socket, len, TORC_NEVER, &moved);
 
-		if (n > 0) {
-			count(t, (size_t)n);
-			len -= (size_t)n;
-		} else {
-			r = n == -EAGAIN ? TORC__CALL(poll_add, t->socket, POLLOUT)
-			    : n          ? (int)n
-					 : -EIO;
-		}
-		if (r < 0)
-			return r;
-	}
-	return 0;
+	count(t, moved);
+	return r;
 }
 
 /* As copy_piece. */
@@ -128,12 +116,6 @@ static bool can_splice(const struct transfer *t)
 	       torc__set_nonblocking(t->socket);
 }
 
-/* A file or a socket that cannot be spliced, or no pipe: memory will do, and says what is wrong otherwise. */
-static bool is_refusal(int r)
-{
-	return r == -EINVAL || r == -EOPNOTSUPP || r == -EMFILE || r == -ENFILE || r == -ENOMEM;
-}
-
 static int send_all(struct transfer *t)
 {
 	int r = 1;
@@ -141,7 +123,8 @@ static int send_all(struct transfer *t)
 	if (can_splice(t))
 		while (r > 0 && t->left >= TORC__SPLICE_LEAST)
 			r = splice_piece(t);
-	return (r > 0 && t->left) || is_refusal(r) ? copy_all(t) : r;
+	/* Memory will do, and says what is wrong otherwise. */
+	return (r > 0 && t->left) || torc__splice_is_refused(r) ? copy_all(t) : r;
 }
 
 int torc_sendfile(int socket, int file, off_t offset, size_t len)

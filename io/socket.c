@@ -192,6 +192,15 @@ int torc__set_device(int fd, const char *name)
 	return torc_sys_setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, name, (socklen_t)len + 1);
 }
 
+int torc__remove_stale(const struct torc_address *a)
+{
+	int r = torc_sys_probe(&a->un, a->len);
+
+	if (r == -ECONNREFUSED)
+		torc_sys_unlink(a->un.sun_path);
+	return r == -EMFILE || r == -ENFILE || r == -ENOMEM ? r : 0;
+}
+
 int torc_set_nodelay(int fd, bool on)
 {
 	return torc__set_int(fd, IPPROTO_TCP, TCP_NODELAY, on);

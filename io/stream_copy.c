@@ -10,7 +10,6 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <sys/stat.h>
 
 #include <torc/core/scope.h>
@@ -93,15 +92,10 @@ static enum end_kind kind_of(int fd)
 	return S_ISSOCK(st.st_mode) ? SOCKET : S_ISFIFO(st.st_mode) ? PIPE : OTHER;
 }
 
-static int await_writable(struct copy *c)
+/* How long one wait for it may take. */
+static uint64_t within_ns(const struct copy *c)
 {
-	struct torc_scope scope;
-	int r;
-
-	torc_scope_enter(&scope, c->to->tx_wait_ns ? c->to->tx_wait_ns : TORC_NEVER);
-	r = TORC__CALL(poll_add, c->to->tx_fd, POLLOUT);
-	torc_scope_leave(&scope);
-	return r < 0 ? r : 0;
+	return c->to->tx_wait_ns ? c->to->tx_wait_ns : TORC_NEVER;
 }
 
 /* Let other fibers run now and then, though nothing has to be waited for. */
@@ -125,19 +119,10 @@ static int at_end(struct copy *c)
 	return torc__stream_tx_failure(c->from);
 }
 
-/*
- * It cannot be spliced, or there is neither memory nor a descriptor for a pipe: that is no failure of a stream, and memory
- * will do.
- */
-static bool is_refusal(int r)
-{
-	return r == -EINVAL || r == -EOPNOTSUPP || r == -EMFILE || r == -ENFILE || r == -ENOMEM;
-}
-
 /* A socket tells its failure once: a later read would find an end like any other. */
 static int failed_to_read(struct copy *c, int r)
 {
-	if (!is_refusal(r))
+	if (!torc__splice_is_refused(r))
 		c->from->rx_error = r;
 	return r;
 }
@@ -155,7 +140,7 @@ static int failed_directly(struct copy *c, int r)
 
 	if (!sending)
 		return failed_to_read(c, r);
-	if (!is_refusal(r))
+	if (!torc__splice_is_refused(r))
 		torc__stream_tx_failed(c->to, r);
 	return r;
 }
@@ -179,7 +164,7 @@ static int splice_directly(struct copy *c)
 			/* It does not say which of them was not ready; the one that is costs little. */
 			r = torc__stream_await_readable(c->from);
 			if (!r)
-				r = await_writable(c);
+				r = torc__await_writable(c->to->tx_fd, within_ns(c));
 		}
 	}
 	return r;
@@ -188,21 +173,12 @@ static int splice_directly(struct copy *c)
 /* All that is in the pipe. */
 static int push_out(struct copy *c, struct torc__pipe pipe, size_t len)
 {
-	while (len) {
-		ssize_t n = torc__splice_now(pipe.rx, c->to->tx_fd, len);
-		int r;
+	size_t moved;
+	int r = torc__pipe_empty(pipe.rx, c->to->tx_fd, len, within_ns(c), &moved);
 
-		if (n > 0) {
-			len -= (size_t)n;
-			continue;
-		}
-		r = n == -EAGAIN ? await_writable(c) : n ? (int)n : -EIO;
-		if (r < 0) {
-			torc__stream_tx_failed(c->to, r); /* what is in the pipe is lost */
-			return r;
-		}
-	}
-	return 0;
+	if (r < 0)
+		torc__stream_tx_failed(c->to, r); /* what is in the pipe is lost */
+	return r;
 }
 
 /* Returns 1 when there is nothing to move just now. */
@@ -319,7 +295,7 @@ static int copy_all(struct copy *c)
 	int r = splice_rest ? splice_all(c, splice_rest) : 0;
 
 	/* After a refusal nothing is lost between, or one of them has failed. */
-	if (splice_rest && (!is_refusal(r) || c->to->tx_error || c->from->rx_error))
+	if (splice_rest && (!torc__splice_is_refused(r) || c->to->tx_error || c->from->rx_error))
 		return r;
 	return copy_by_memory(c);
 }

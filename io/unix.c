@@ -6,6 +6,7 @@
 #include <torc/core/sys.h>
 #include <torc/io/socket.h>
 
+#include "core/internal/compat.h"
 #include "io/internal/call.h"
 
 int torc_unix_pair(int type, int ret_fds[2])
@@ -46,11 +47,25 @@ struct received {
 	unsigned count;
 };
 
+/* The sender's process, as a descriptor: nobody is told of it here, so nobody else would close it. */
+static void drop_pidfd(struct cmsghdr *c)
+{
+	int fd;
+
+	if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != TORC__SCM_PIDFD ||
+	    c->cmsg_len != CMSG_LEN(sizeof(fd)))
+		return;
+	memcpy(&fd, CMSG_DATA(c), sizeof(fd));
+	if (fd >= 0) /* or an errno */
+		torc_sys_close(fd);
+}
+
 static void collect(struct received *all, struct msghdr *message)
 {
 	for (struct cmsghdr *c = CMSG_FIRSTHDR(message); c; c = CMSG_NXTHDR(message, c)) {
 		size_t bytes = c->cmsg_len - CMSG_LEN(0);
 
+		drop_pidfd(c);
 		if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
 			continue;
 		memcpy(all->fds + all->count, CMSG_DATA(c), bytes);

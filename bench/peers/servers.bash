@@ -1,5 +1,8 @@
 # servers.bash - what proxies and connections share: a server on core 0, and what it takes. Sourced after common.bash.
 
+# shellcheck source=../ports.bash
+. "$here/../ports.bash"
+
 server_pid=
 load_pid=
 
@@ -17,21 +20,6 @@ end_all() {
 	[[ $work ]] && rm -rf "$work"
 }
 trap end_all EXIT
-
-# Not by connecting: a proxy would connect too.
-listens() { # PORT
-	grep -q ":$(printf %04X "$1") 00000000:0000 0A" /proc/net/tcp
-}
-
-free_port() {
-	local port
-
-	while :; do
-		port=$((10000 + RANDOM % 20000))
-		listens "$port" || break
-	done
-	echo "$port"
-}
 
 start_server() { # NAME PORT COMMAND... -> server_pid
 	local name=$1 port=$2 tries

@@ -22,6 +22,8 @@
 #define TORC__OP_FUTEX_WAIT 51 /* Linux 6.7 */
 #define TORC__OP_FTRUNCATE  55 /* Linux 6.9 */
 
+#define TORC__SCM_PIDFD 4 /* Linux 6.5; an enumerator in some headers */
+
 #ifndef IORING_ENTER_NO_IOWAIT /* Linux 6.15 */
 #define IORING_ENTER_NO_IOWAIT (1U << 7)
 #endif

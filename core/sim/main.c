@@ -39,7 +39,7 @@ struct plan {
 	struct torc_sim_options sim;
 	int loops;
 	unsigned ring_entries, recv_buffers;
-	char disable[80]; /* what TORC_DISABLE is set to */
+	char disable[128]; /* what TORC_DISABLE is set to */
 };
 
 struct shared {
@@ -92,8 +92,9 @@ static void plan_chaos(struct plan *p, uint64_t *state)
 /* One seed in four does without some of what newer kernels have. */
 static void plan_features(struct plan *p, uint64_t *state)
 {
-	static const char *const names[] = { "msg_ring", "recv_multishot", "min_wait", "cqe_skip",
-					     "membarrier" };
+	static const char *const names[] = { "msg_ring",     "recv_multishot", "min_wait",
+					     "cqe_skip",     "membarrier",     "ring_ftruncate",
+					     "fixed_buffers" };
 
 	if (draw(state, 4))
 		return;

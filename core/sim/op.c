@@ -107,6 +107,20 @@ static size_t cut(size_t len, size_t whole)
 	return len <= whole ? len : torc__sim_cut(len);
 }
 
+/*
+ * Is the buffer gone? A receive that brings nothing puts it back, and a message always brings its header. A read that finds the
+ * end has used it up, and of a file that cannot be polled even one that fails: nothing is put back there. (Of what can be
+ * polled it depends on the kernel; here it is put back.)
+ */
+static bool uses_up(const struct torc__sim_op *op, ssize_t r)
+{
+	if (r > 0)
+		return true;
+	if (r == TORC__SIM_WAIT || op->sqe.opcode != IORING_OP_READ)
+		return false;
+	return !r || !op->file->kind->poll;
+}
+
 /* Into a provided buffer, which is picked when there is something for it. */
 static ssize_t into_selected(struct torc__sim_op *op,
 			     ssize_t (*transfer)(struct torc__sim_op *op, char *memory, size_t len))
@@ -122,8 +136,7 @@ static ssize_t into_selected(struct torc__sim_op *op,
 	if (!memory)
 		return -ENOBUFS;
 	r = transfer(op, memory, len);
-	/* A read that finds the end has used up its buffer, and says so; a receive puts it back. */
-	if (r > 0 || (!r && op->sqe.opcode == IORING_OP_READ))
+	if (uses_up(op, r))
 		op->flags = IORING_CQE_F_BUFFER | (unsigned)id << IORING_CQE_BUFFER_SHIFT;
 	else
 		torc__sim_buffer_untake(op->ring, op->sqe.buf_group, id);
@@ -134,19 +147,18 @@ static ssize_t read_into(struct torc__sim_op *op, char *memory, size_t len)
 {
 	struct torc__sim_file *file = op->file;
 
+	if (!file->kind->read)
+		return -EBADF;
 	return file->kind->read(file, memory, cut(len, file->kind->whole_read), op->sqe.off, 0);
 }
 
 static int attempt_read(struct torc__sim_op *op)
 {
-	struct torc__sim_file *file = op->file;
 	int r;
 
-	if (!file->kind->read)
-		return -EBADF;
 	if (op->sqe.flags & IOSQE_BUFFER_SELECT)
 		return or_again(op, into_selected(op, read_into));
-	if (file->kind->is_socket && !op->claim.len)
+	if (op->file->kind->is_socket && !op->claim.len)
 		return 0;
 	r = or_again(op, read_into(op, op->claim.memory, op->claim.len));
 	if (r > 0)
@@ -535,26 +547,6 @@ static ssize_t recv_laid_out(struct torc__sim_op *op, char *memory, size_t len)
 	return (ssize_t)(head + ((size_t)r < len - head ? (size_t)r : len - head));
 }
 
-static int recvmsg_selected(struct torc__sim_op *op)
-{
-	size_t len = 0;
-	uint16_t id;
-	char *memory;
-	ssize_t r;
-
-	memory = torc__sim_chaos(TORC_SIM_NOBUFS)
-			 ? NULL
-			 : torc__sim_buffer_take(op->ring, op->sqe.buf_group, &len, &id);
-	if (!memory)
-		return -ENOBUFS;
-	r = recv_laid_out(op, memory, len);
-	if (r >= 0)
-		op->flags = IORING_CQE_F_BUFFER | (unsigned)id << IORING_CQE_BUFFER_SHIFT;
-	else
-		torc__sim_buffer_untake(op->ring, op->sqe.buf_group, id);
-	return r == TORC__SIM_WAIT && never_waits(op) ? -EAGAIN : (int)r;
-}
-
 static int attempt_recvmsg(struct torc__sim_op *op)
 {
 	struct msghdr *m = op->message;
@@ -566,7 +558,7 @@ static int attempt_recvmsg(struct torc__sim_op *op)
 		return -ENOTSOCK;
 	break_perhaps(op->file);
 	if (op->multishot)
-		return recvmsg_selected(op);
+		return unless_asked(op, into_selected(op, recv_laid_out));
 	if (op->sqe.flags & IOSQE_BUFFER_SELECT)
 		refuse(&op->sqe, " into a provided buffer, once");
 	r = recv_message(op, op->claim.memory + op->done, op->claim.len - op->done, &from, &flags);

@@ -31,6 +31,29 @@ static mode_t mode_of(const char *path)
 	return st.st_mode & 07777;
 }
 
+/*
+ * fn(name), which makes a file of `len` bytes or adds to one, is cancelled after 0, 1, 2, ... turns: it has happened or it has
+ * not, and no other file is left (but "large", to copy from).
+ */
+static void cancel_at_any_turn(int most, int (*fn)(void *arg), const char *name, off_t len)
+{
+	unsigned cancelled = 0;
+
+	for (int turns = 0; turns < most; turns++) {
+		struct stat st;
+		int r;
+
+		put_file(name, "old");
+		r = cancelled_after(turns, fn, (void *)(uintptr_t)name, NULL);
+		check(r == 0 || r == -ECANCELED);
+		cancelled += r < 0;
+		check_eq(stat(name, &st), 0);
+		check_eq(st.st_size, r ? 3 : len);
+		check_eq(others_than(name, "large"), 0);
+	}
+	check(cancelled > 0);
+}
+
 /* --- read --- */
 
 static void check_read(const char *path, size_t limit, const char *expected)
@@ -263,12 +286,10 @@ Test(contents, on_a_full_disk_the_old_contents_stay)
 {
 	char base[64];
 
-	enter_directory(base);
-	if (!mount_small("64k")) {
-		skip_without_mounts(base);
+	if (!enter_small_disk(base, "64k"))
 		return;
-	}
 	run(on_full_disk, NULL);
+	leave_small_disk(base);
 }
 
 /* A reader, in a thread: it never sees anything but one of the two. */
@@ -325,23 +346,8 @@ static int write_new(void *arg)
 
 static int write_cancelled(void *arg)
 {
-	unsigned cancelled = 0;
-
 	(void)arg;
-	for (int i = 0; i < 80; i++) {
-		char name[] = "file";
-		struct stat st;
-		int r;
-
-		put_file("file", "old");
-		r = cancelled_after(i, write_new, name, NULL);
-		check(r == 0 || r == -ECANCELED);
-		cancelled += r < 0;
-		check_eq(stat("file", &st), 0);
-		check_eq(st.st_size, r ? 3 : 300000);
-		check_eq(others_than("file", "file"), 0);
-	}
-	check(cancelled > 0);
+	cancel_at_any_turn(80, write_new, "file", 300000);
 	return 0;
 }
 
@@ -398,17 +404,7 @@ static int append_new(void *arg)
 static int append_cancelled(void *arg)
 {
 	(void)arg;
-	for (int i = 0; i < 60; i++) {
-		char name[] = "file";
-		struct stat st;
-		int r;
-
-		put_file("file", "old");
-		r = cancelled_after(i, append_new, name, NULL);
-		check(r == 0 || r == -ECANCELED);
-		check_eq(stat("file", &st), 0);
-		check_eq(st.st_size, r ? 3 : 3000003);
-	}
+	cancel_at_any_turn(60, append_new, "file", 3000003);
 	return 0;
 }
 
@@ -553,26 +549,12 @@ static int copy_cancelled(void *arg)
 {
 	static char data[1 << 20];
 	int fd = make_file("large", data, sizeof(data));
-	unsigned cancelled = 0;
 
 	(void)arg;
 	for (int i = 1; i < 40; i++)
 		check_eq(pwrite(fd, data, sizeof(data), (off_t)i << 20), sizeof(data));
 	close(fd);
-	for (int i = 0; i < 40; i++) {
-		char name[] = "copy";
-		struct stat st;
-		int r;
-
-		put_file("copy", "old");
-		r = cancelled_after(i, copy_large, name, NULL);
-		check(r == 0 || r == -ECANCELED);
-		cancelled += r < 0;
-		check_eq(stat("copy", &st), 0);
-		check_eq(st.st_size, r ? 3 : (off_t)40 << 20);
-		check_eq(others_than("large", "copy"), 0);
-	}
-	check(cancelled > 0);
+	cancel_at_any_turn(40, copy_large, "copy", (off_t)40 << 20);
 	return 0;
 }
 

@@ -454,17 +454,15 @@ Test(directory, a_walk_can_stay_on_one_file_system)
 {
 	char base[64];
 
-	enter_directory(base);
-	if (!mount_small("64k")) {
-		skip_without_mounts(base);
+	if (!enter_small_disk(base, "64k"))
 		return;
-	}
 	check_eq(mkdir("root", 0755), 0);
 	check_eq(mkdir("root/a", 0755), 0);
 	check_eq(mkdir("root/a/b", 0755), 0);
 	check_eq(mount("torc-test", "root/a/b", "tmpfs", 0, "size=64k"), 0);
 	put_file("root/a/b/file", "x");
 	run(across_mount, NULL);
+	leave_small_disk(base);
 }
 
 /* --- cancellation --- */

@@ -365,12 +365,10 @@ Test(file, a_full_file_system_cuts_a_write_and_then_reports_enospc)
 {
 	char base[64];
 
-	enter_directory(base);
-	if (!mount_small("64k")) {
-		skip_without_mounts(base);
+	if (!enter_small_disk(base, "64k"))
 		return;
-	}
 	run(on_full_disk, NULL);
+	leave_small_disk(base);
 }
 
 static int on_read_only(void *arg)
@@ -395,14 +393,12 @@ Test(file, a_read_only_file_system_is_erofs)
 {
 	char base[64];
 
-	enter_directory(base);
-	if (!mount_small("64k")) {
-		skip_without_mounts(base);
+	if (!enter_small_disk(base, "64k"))
 		return;
-	}
 	put_file("file", "x");
 	check_eq(mount(NULL, ".", NULL, MS_REMOUNT | MS_RDONLY, NULL), 0);
 	run(on_read_only, NULL);
+	leave_small_disk(base);
 }
 
 static int misaligned(void *arg)

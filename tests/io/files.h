@@ -56,10 +56,22 @@ static inline bool mount_small(const char *size)
 	       !mount("torc-test", here, "tmpfs", 0, options) && !chdir(here);
 }
 
-static inline void skip_without_mounts(const char *base)
+/* As enter_directory, on a file system of so many bytes. False, and the test is skipped, where mounting is not allowed. */
+static inline bool enter_small_disk(char base[static 64], const char *size)
 {
+	enter_directory(base);
+	if (mount_small(size))
+		return true;
 	leave_directory(base);
 	cr_skip_test("mounting is not allowed here");
+	return false;
+}
+
+static inline void leave_small_disk(const char *base)
+{
+	check_eq(chdir("/"), 0);
+	check_eq(umount2(base, MNT_DETACH), 0);
+	check_eq(rmdir(base), 0);
 }
 
 static inline int make_file(const char *path, const void *data, size_t len)

@@ -192,6 +192,83 @@ Test(proxy, a_checksum_is_looked_at)
 	}
 }
 
+/* A header for IPv4 with one row of `len` bytes, within `total` bytes if that is more: what is left is padding. */
+static size_t build_row(char *to, int type, int inner, size_t len, size_t total)
+{
+	static const char head[] = V2("\x21", "\x11", "\0\0") IP4;
+	size_t at = sizeof(head) - 1, wrap = inner ? 8 : 0;
+
+	memcpy(to, head, at);
+	if (inner) { /* in the row of what is known of TLS */
+		to[at++] = 0x20;
+		to[at++] = (char)((len + wrap) >> 8);
+		to[at++] = (char)(len + wrap);
+		memset(to + at, 0, 5);
+		at += 5;
+		type = inner;
+	}
+	to[at++] = (char)type;
+	to[at++] = (char)(len >> 8);
+	to[at++] = (char)len;
+	memset(to + at, 'x', len);
+	at += len;
+	if (at + 3 <= total) {
+		to[at] = 4;
+		to[at + 1] = (char)((total - at - 3) >> 8);
+		to[at + 2] = (char)(total - at - 3);
+		memset(to + at + 3, 0, total - at - 3);
+		at = total;
+	}
+	to[14] = (char)((at - 16) >> 8);
+	to[15] = (char)(at - 16);
+	return at;
+}
+
+Test(proxy, each_row_is_taken_up_to_its_limit_and_no_further)
+{
+	static const struct {
+		int type, inner;
+		size_t most;
+	} rows[] = {
+		{ 1, 0, 255 },      { 2, 0, 255 },       { 5, 0, 128 },
+		{ 0x20, 0x21, 31 }, { 0x20, 0x22, 255 },
+	};
+	static char header[TORC_PROXY_MAX + 16];
+
+	make_page();
+	for (size_t i = 0; i < COUNT(rows); i++)
+		for (size_t len = 0; len < 300; len++) {
+			size_t need, n = build_row(header, rows[i].type, rows[i].inner, len, 0);
+			struct torc_proxy p = { .version = 99 };
+			int r = parse(header, n, &p, &need);
+
+			cr_assert_eq(r, len <= rows[i].most ? (int)n : -EPROTO, "row %zu, %zu: %d",
+				     i, len, r);
+			cr_assert_eq(p.version, len <= rows[i].most ? 2 : 99);
+		}
+}
+
+Test(proxy, a_header_has_as_many_bytes_as_is_said_and_no_more)
+{
+	static char header[TORC_PROXY_MAX + 16];
+	struct torc_proxy p;
+	size_t need;
+
+	make_page();
+	for (size_t total = 100; total <= TORC_PROXY_MAX; total += total < 4090 ? 95 : 1) {
+		size_t n = build_row(header, 2, 0, 10, total);
+
+		cr_assert_eq(n, total);
+		cr_assert_eq(parse(header, n, &p, &need), (int)n);
+		cr_assert_eq(parse(header, n - 1, &p, &need), 0);
+		cr_assert_eq(need, n);
+	}
+	cr_assert_eq(build_row(header, 2, 0, 10, TORC_PROXY_MAX + 1), TORC_PROXY_MAX + 1);
+	cr_assert_eq(parse(header, TORC_PROXY_MAX + 1, &p, &need), -EPROTO);
+	/* That is known from its first 16 bytes: nobody waits for the rest. */
+	cr_assert_eq(parse(header, 16, &p, &need), -EPROTO);
+}
+
 /* --- over streams --- */
 
 static int over_streams(void *arg)
@@ -311,6 +388,10 @@ static int errors(void *arg)
 	send_text(fd[1], "PROXY TCP4 10.0");
 	torc_scope_enter(&t, TORC_MS(10));
 	check_eq(torc_proxy_read(&s, &p), -ETIMEDOUT);
+	torc_scope_leave(&t);
+	torc_scope_enter(&t, TORC_NEVER);
+	torc_scope_cancel(&t);
+	check_eq(torc_proxy_read(&s, &p), -ECANCELED);
 	torc_scope_leave(&t);
 	send_text(fd[1], ".0.1 10.0.0.2 1 x\r\n");
 	check_eq(torc_proxy_read(&s, &p), -EPROTO);

@@ -163,6 +163,14 @@ static inline struct rlimit spare_descriptors(int count)
 	return before;
 }
 
+/* Handlers that run, or fewer: on other loops one may end, and the next begin, in between. */
+static inline int running(const struct instance *in)
+{
+	int started = in->started;
+
+	return started - in->finished;
+}
+
 /* Clients that have sent a byte get it back and leave, in any order; never do more than `most` connections run. */
 static inline void take_turns(const struct instance *in, int *client, int count, int most)
 {
@@ -174,7 +182,7 @@ static inline void take_turns(const struct instance *in, int *client, int count,
 			if (client[i] < 0 || poll(&p, 1, 0) != 1)
 				continue;
 			check_eq(torc_recv(client[i], &byte, 1, 0), 1);
-			check_le(in->started - in->finished, most);
+			check_le(running(in), most);
 			torc_close(client[i]);
 			client[i] = -1;
 			left--;

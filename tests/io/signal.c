@@ -96,6 +96,12 @@ static int cancelled(void *arg)
 	check_eq(torc_signals_next(&s), -ETIMEDOUT);
 	torc_scope_leave(&t);
 	check_eq(torc_signals_next(&s), SIGUSR1);
+	check_eq(raise(SIGUSR1), 0);
+	torc_scope_enter(&t, TORC_NEVER);
+	torc_scope_cancel(&t);
+	check_eq(torc_signals_next(&s), -ECANCELED);
+	torc_scope_leave(&t);
+	check_eq(torc_signals_next(&s), SIGUSR1);
 	torc_scope_enter(&t, 0);
 	torc_signals_close(&s); /* in a cancelled scope too */
 	torc_scope_leave(&t);

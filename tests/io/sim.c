@@ -5,6 +5,8 @@
 
 #include <torc/core/sim.h>
 #include <torc/core/sys.h>
+#include <torc/io/file.h>
+#include <torc/io/socket.h>
 #include <torc/io/stream.h>
 
 #include "io/internal/buffers.h"
@@ -113,4 +115,77 @@ Test(io_sim, broken_rules_of_provided_buffers_end_the_run)
 	expect_failure(keep_one, "a provided buffer was never given back");
 	expect_failure(write_after_giving,
 		       "a provided buffer was written after it had been given back");
+}
+
+/* --- what it does not have --- */
+
+static int send_without_a_copy(void *arg)
+{
+	int fds[2];
+
+	(void)arg;
+	check_eq(torc_sys_socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);
+	return torc_send_zc(fds[0], "x", 1, 0);
+}
+
+static int send_a_message_without_a_copy(void *arg)
+{
+	char byte = 'x';
+	struct iovec iov = { &byte, 1 };
+	const struct msghdr message = { .msg_iov = &iov, .msg_iovlen = 1 };
+	int fds[2];
+
+	(void)arg;
+	check_eq(torc_sys_socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);
+	return torc_sendmsg_zc(fds[0], &message, 0);
+}
+
+Test(io_sim, sends_without_a_copy_end_the_run)
+{
+	const char *what = "an operation that the simulator does not know";
+
+	expect_failure(send_without_a_copy, what);
+	expect_failure(send_a_message_without_a_copy, what);
+}
+
+/* By memory there: nothing is refused, however long it is. */
+static int send_a_file(void *arg)
+{
+	static char data[100 << 10], back[100 << 10];
+	int fds[2], file = torc_open("/file", O_RDWR | O_CREAT, 0600);
+	off_t sent = 0;
+
+	(void)arg;
+	check_ge(file, 0);
+	memset(data, 'x', sizeof(data));
+	check_eq(torc_pwrite_all(file, data, sizeof(data), 0), 0);
+	check_eq(torc_sys_socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);
+	while (sent < (off_t)sizeof(data)) {
+		size_t left = sizeof(data) - (size_t)sent;
+		int n = torc_sendfile(fds[0], file, sent, left < 20000 ? left : 20000), got = 0;
+
+		check_ge(n, 1);
+		while (got < n) {
+			int r = torc_recv(fds[1], back + sent + got, (size_t)(n - got), 0);
+
+			check_ge(r, 1);
+			got += r;
+		}
+		sent += n;
+	}
+	check_eq(torc_sendfile(fds[0], file, sent, SIZE_MAX), 0);
+	check(!memcmp(data, back, sizeof(data)));
+	check_eq(torc_close_wait(file), 0);
+	torc_close(fds[0]);
+	torc_close(fds[1]);
+	return 0;
+}
+
+Test(io_sim, files_are_sent_to_sockets)
+{
+	struct torc_options o = { .recv_buffers = 8 };
+
+	check_eq(torc_sim_new(NULL, &o.sim), 0);
+	check_eq(torc_run(&o, send_a_file, NULL), 0);
+	torc_sim_free(o.sim);
 }

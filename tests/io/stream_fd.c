@@ -1,7 +1,7 @@
 /*
  * Streams over pipes, files and terminals.
  */
-#include "tests/io/run.h"
+#include "tests/io/pump.h"
 
 #include <pty.h>
 #include <sys/eventfd.h>
@@ -56,32 +56,6 @@ static void open_pipe(struct torc_stream *rx, struct torc_stream *tx)
 
 /* --- pipes --- */
 
-struct pump {
-	struct torc_stream *s;
-	uint64_t seed, total;
-	uint32_t most;
-};
-
-static int pump_write(void *arg)
-{
-	struct pump *p = arg;
-	char *buf = malloc(p->most);
-	uint64_t at = 0;
-
-	while (at < p->total) {
-		size_t len = 1 + next_random(&p->seed) % p->most;
-
-		len = len < p->total - at ? len : p->total - at;
-		fill_bytes(buf, len, 5, at);
-		check_eq(torc_stream_write(p->s, buf, len), 0);
-		at += len;
-		if (!(next_random(&p->seed) % 4))
-			check_eq(torc_yield(), 0);
-	}
-	free(buf);
-	return torc_stream_shutdown(p->s);
-}
-
 static int pump_read(void *arg)
 {
 	struct pump *p = arg;
@@ -92,7 +66,7 @@ static int pump_read(void *arg)
 	while ((r = torc_stream_peek(p->s, &in)) > 0) {
 		size_t n = 1 + next_random(&p->seed) % in.len;
 
-		check(same_bytes(in.data, n, 5, at));
+		check(same_bytes(in.data, n, p->name, at));
 		torc_stream_consume(p->s, n);
 		at += n;
 		if (!(next_random(&p->seed) % 8))
@@ -110,7 +84,7 @@ static int bulk(void *arg)
 	(void)arg;
 	for (size_t i = 0; i < COUNT(most); i++) {
 		struct torc_stream rx, tx;
-		struct pump in = { &rx, i, 0, 0 }, out = { &tx, i, 0, most[i] };
+		struct pump in = { &rx, i, 0, 5, 0 }, out = { &tx, i, 0, 5, most[i] };
 		struct torc_group g;
 
 		in.total = out.total = most[i] == 1 ? 20000 : 1500000;
@@ -285,7 +259,7 @@ static int read_file(void *arg)
 	for (size_t i = 0; i < COUNT(sizes); i++) {
 		char *data = malloc(sizes[i] + 1);
 		struct torc_stream s;
-		struct pump all = { &s, i, sizes[i], 0 };
+		struct pump all = { &s, i, sizes[i], 5, 0 };
 		int fd = temporary_file();
 
 		fill_bytes(data, sizes[i], 5, 0);

@@ -1,7 +1,7 @@
 /*
  * Two streams with nothing but memory between them; and what all streams have for reading: lines and limits.
  */
-#include "tests/io/run.h"
+#include "tests/io/pump.h"
 
 TestSuite(stream_memory, .timeout = 60);
 
@@ -14,32 +14,6 @@ static void open_pair(struct torc_stream *a, struct torc_stream *b)
 }
 
 /* --- bytes --- */
-
-struct pump {
-	struct torc_stream *s;
-	uint64_t seed, total, name;
-	uint32_t most;
-};
-
-static int pump_write(void *arg)
-{
-	struct pump *p = arg;
-	char *buf = malloc(p->most);
-	uint64_t at = 0;
-
-	while (at < p->total) {
-		size_t len = 1 + next_random(&p->seed) % p->most;
-
-		len = len < p->total - at ? len : p->total - at;
-		fill_bytes(buf, len, p->name, at);
-		check_eq(torc_stream_write(p->s, buf, len), 0);
-		at += len;
-		if (!(next_random(&p->seed) % 4))
-			check_eq(torc_yield(), 0);
-	}
-	free(buf);
-	return torc_stream_shutdown(p->s);
-}
 
 /* Views stay as they are while the other end goes on writing. */
 static int pump_read(void *arg)

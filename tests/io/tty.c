@@ -1,5 +1,7 @@
 #include "tests/io/system.h"
 
+#include <sys/wait.h>
+
 #include <termios.h>
 
 #include <torc/core/defer.h>
@@ -92,6 +94,76 @@ static int sizes(void *arg)
 Test(tty, the_size_is_told_and_set)
 {
 	run(sizes, NULL);
+}
+
+/* --- nobody controls it --- */
+
+static int as_an_orphan(void *arg)
+{
+	struct torc_tty_saved saved = { .fd = 77 };
+
+	check_eq(torc_tty_raw(*(int *)arg, &saved), -EIO);
+	check_eq(saved.fd, 77);
+	return 0;
+}
+
+/* A process in the background of its terminal, in a group of which nobody's parent is in the session any more. */
+static void be_orphan(int terminal, int go, int said)
+{
+	char byte;
+
+	check_eq(setpgid(0, 0), 0);
+	if (fork())
+		_exit(0);
+	check_eq(read(go, &byte, 1), 1);
+	byte = torc_run(NULL, as_an_orphan, &terminal) == 0 ? 'y' : 'n';
+	check_eq(write(said, &byte, 1), 1);
+	_exit(0);
+}
+
+/* The leader outlives it: with that one the terminal would go. */
+static void lead_session(int terminal, int said)
+{
+	pid_t parent;
+	char byte;
+	int go[2], stay[2];
+
+	check_eq(setsid(), getpid());
+	check_eq(ioctl(terminal, TIOCSCTTY, 0), 0);
+	check_eq(pipe2(go, O_CLOEXEC), 0);
+	check_eq(pipe2(stay, O_CLOEXEC), 0);
+	parent = fork();
+	if (!parent) {
+		close(stay[0]);
+		be_orphan(terminal, go[0], said);
+	}
+	close(stay[1]);
+	check_eq(waitpid(parent, NULL, 0), parent);
+	check_eq(write(go[1], "x", 1), 1);
+	check_eq(read(stay[0], &byte, 1), 0); /* the orphan has ended */
+	_exit(0);
+}
+
+Test(tty, one_that_nobody_controls_is_eio)
+{
+	int fd[2], said[2], status;
+	pid_t leader;
+	char byte = 0;
+
+	open_pty(fd);
+	check_eq(pipe2(said, O_CLOEXEC), 0);
+	leader = fork();
+	check_ge(leader, 0);
+	if (!leader)
+		lead_session(fd[1], said[1]);
+	close(said[1]);
+	check_eq(read(said[0], &byte, 1), 1);
+	check_eq(byte, 'y');
+	check_eq(waitpid(leader, &status, 0), leader);
+	check_eq(status, 0);
+	close(said[0]);
+	close(fd[0]);
+	close(fd[1]);
 }
 
 /* --- reading --- */

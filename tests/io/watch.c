@@ -1,5 +1,8 @@
 #include "tests/io/system.h"
 
+#include <sched.h>
+#include <sys/wait.h>
+
 #include <torc/io/watch.h>
 
 TestSuite(watch, .timeout = 60);
@@ -138,8 +141,8 @@ static int overflow(void *arg)
 	fclose(f);
 	make_dir();
 	check_eq(torc_watch_open(&w), 0);
-	check_ge(torc_watch_add(&w, dir, IN_CREATE | IN_DELETE), 1);
-	for (unsigned i = 0; i < most / 2 + 10; i++) {
+	check_ge(torc_watch_add(&w, dir, IN_CREATE | IN_OPEN | IN_CLOSE | IN_DELETE), 1);
+	for (unsigned i = 0; i < most / 4 + 10; i++) {
 		touch("a");
 		unlink(in_dir("a"));
 	}
@@ -245,6 +248,86 @@ static int errors(void *arg)
 Test(watch, says_why_it_cannot)
 {
 	run(errors, NULL);
+}
+
+/* --- limits of the user --- */
+
+static bool write_number(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY | O_CLOEXEC);
+	bool done = fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text);
+
+	if (fd >= 0)
+		close(fd);
+	return done;
+}
+
+/* In a namespace of its own this process is a user who may have so many. */
+static bool limit_user(const char *instances, const char *watches)
+{
+	return !unshare(CLONE_NEWUSER) &&
+	       write_number("/proc/sys/user/max_inotify_instances", instances) &&
+	       write_number("/proc/sys/user/max_inotify_watches", watches);
+}
+
+static int too_many_watches(void *arg)
+{
+	struct torc_watch w;
+	int id;
+
+	(void)arg;
+	make_dir();
+	check_eq(mkdir(in_dir("a"), 0700), 0);
+	check_eq(mkdir(in_dir("b"), 0700), 0);
+	check_eq(torc_watch_open(&w), 0);
+	id = torc_watch_add(&w, dir, IN_CREATE);
+	check_ge(id, 1);
+	check_ge(torc_watch_add(&w, in_dir("a"), IN_CREATE), 1);
+	check_eq(torc_watch_add(&w, in_dir("b"), IN_CREATE), -ENOSPC);
+	check_eq(torc_watch_add(&w, dir, IN_DELETE), id); /* that is not one more */
+	check_eq(torc_watch_remove(&w, id), 0);
+	expect(&w, id, IN_IGNORED, "");
+	check_ge(torc_watch_add(&w, in_dir("b"), IN_CREATE), 1);
+	torc_watch_close(&w);
+	rmdir(in_dir("a"));
+	rmdir(in_dir("b"));
+	rmdir(dir);
+	return 0;
+}
+
+static int too_many_instances(void *arg)
+{
+	struct torc_watch w[2], one_more = { .fd = 77 };
+
+	(void)arg;
+	check_eq(torc_watch_open(&w[0]), 0);
+	check_eq(torc_watch_open(&w[1]), 0);
+	check_eq(torc_watch_open(&one_more), -EMFILE);
+	check_eq(one_more.fd, 77);
+	torc_watch_close(&w[0]);
+	check_eq(torc_watch_open(&one_more), 0);
+	torc_watch_close(&one_more);
+	torc_watch_close(&w[1]);
+	return 0;
+}
+
+Test(watch, says_when_the_user_has_too_many)
+{
+	int status;
+	pid_t child = fork(); /* a process with threads cannot go there */
+
+	check_ge(child, 0);
+	if (!child) {
+		if (!limit_user("2", "2"))
+			_exit(77);
+		run(too_many_watches, NULL);
+		run(too_many_instances, NULL);
+		_exit(0);
+	}
+	check_eq(waitpid(child, &status, 0), child);
+	if (WIFEXITED(status) && WEXITSTATUS(status) == 77)
+		cr_skip_test("a user namespace with limits is not allowed here");
+	check_eq(status, 0);
 }
 
 static int simulated(void *arg)

@@ -5,6 +5,7 @@
 #include <sys/ioctl.h>
 
 #include "tests/io/files.h"
+#include "tests/io/forge.h"
 
 TestSuite(zerocopy, .timeout = 60);
 
@@ -62,21 +63,30 @@ static int send_main(void *arg)
 			     : torc_send_zc(s->fd[0], s->memory, s->len, MSG_WAITALL);
 }
 
-static void start(struct torc_group *g, struct send *s, size_t len)
+/* Until the kernel has taken so many bytes, of which the peer's share is small. */
+static void await_queue(struct send *s, int least)
 {
+	while (queued(s->fd[0]) < least)
+		torc_yield();
+}
+
+/* Until the kernel has taken so many bytes. */
+static void begin(struct torc_group *g, struct send *s, size_t len, int taken)
+{
+	torc_group_enter(g);
 	s->len = len;
 	s->memory = malloc(len);
 	check(s->memory);
 	fill_bytes(s->memory, len, 1, 0);
 	s->waiting = (struct waiting){ .fn = send_main, .arg = s };
 	waiting_start(g, &s->waiting);
+	await_queue(s, taken);
 }
 
-/* Until the kernel has taken so many bytes, of which the peer's share is small. */
-static void await_queue(struct send *s, int least)
+static void start(struct torc_group *g, struct send *s, size_t len, int taken)
 {
-	while (queued(s->fd[0]) < least)
-		torc_yield();
+	slow_pair(s->fd);
+	begin(g, s, len, taken);
 }
 
 static void yields(int n)
@@ -100,10 +110,20 @@ static size_t drain(struct send *s, size_t most)
 	return got;
 }
 
+static void close_sender(struct send *s)
+{
+	if (s->fd[0] >= 0)
+		torc_close(s->fd[0]);
+	s->fd[0] = -1;
+}
+
 static void finish(struct torc_group *g, struct send *s)
 {
 	check_eq(torc_group_wait(g), 0);
 	free(s->memory);
+	close_sender(s);
+	if (s->fd[1] >= 0)
+		torc_close(s->fd[1]);
 }
 
 /* --- the memory --- */
@@ -113,17 +133,12 @@ static int not_before_it_is_free(void *arg)
 	struct send s = { .as_message = arg != NULL };
 	struct torc_group g;
 
-	slow_pair(s.fd);
-	torc_group_enter(&g);
-	start(&g, &s, BYTES);
-	await_queue(&s, BYTES / 2);
+	start(&g, &s, BYTES, BYTES / 2);
 	yields(20);
 	check(!s.waiting.ended);
 	check_eq(drain(&s, BYTES), BYTES);
 	finish(&g, &s);
 	check_eq(s.waiting.result, BYTES);
-	torc_close(s.fd[0]);
-	torc_close(s.fd[1]);
 	return 0;
 }
 
@@ -178,10 +193,7 @@ static int cancelled_between(void *arg)
 	struct send s = { .as_message = arg != NULL };
 	struct torc_group g;
 
-	slow_pair(s.fd);
-	torc_group_enter(&g);
-	start(&g, &s, BYTES);
-	await_queue(&s, BYTES / 2);
+	start(&g, &s, BYTES, BYTES / 2);
 	yields(5);
 	torc_task_cancel(&s.waiting.task);
 	yields(20);
@@ -189,8 +201,6 @@ static int cancelled_between(void *arg)
 	check_eq(drain(&s, BYTES), BYTES);
 	finish(&g, &s);
 	check_eq(s.waiting.result, BYTES);
-	torc_close(s.fd[0]);
-	torc_close(s.fd[1]);
 	return 0;
 }
 
@@ -207,27 +217,26 @@ static int drain_main(void *arg)
 	return (int)drain(s, SIZE_MAX);
 }
 
-/* More than the queue has room for. */
+/* More than the queue has room for, which is little here: so slow a peer takes seconds for more. */
 static int cancelled_halfway(void *arg)
 {
+	const int little = 16 << 10;
 	struct send s = { .as_message = arg != NULL };
 	struct waiting reader = { .fn = drain_main, .arg = &s };
 	struct torc_group g;
 
 	slow_pair(s.fd);
-	torc_group_enter(&g);
-	start(&g, &s, 1 << 20);
-	await_queue(&s, BYTES);
+	check_eq(setsockopt(s.fd[0], SOL_SOCKET, SO_SNDBUF, &little, sizeof(little)), 0);
+	begin(&g, &s, 1 << 20, little / 2);
 	torc_task_cancel(&s.waiting.task);
 	yields(20);
 	waiting_start(&g, &reader);
 	check_eq(torc_task_join(&s.waiting.task), 0);
-	torc_close(s.fd[0]);
+	close_sender(&s);
 	finish(&g, &s);
 	check_ge(s.waiting.result, 1);
 	check_le(s.waiting.result, (1 << 20) - 1);
 	check_eq(reader.result, s.waiting.result);
-	torc_close(s.fd[1]);
 	return 0;
 }
 
@@ -245,19 +254,16 @@ static int cancelled_any_time(void *arg)
 		struct waiting reader = { .fn = drain_main, .arg = &s };
 		struct torc_group g;
 
-		slow_pair(s.fd);
-		torc_group_enter(&g);
-		start(&g, &s, 200000);
+		start(&g, &s, 200000, 0);
 		waiting_start(&g, &reader);
 		yields(turns);
 		torc_task_cancel(&s.waiting.task);
 		check_eq(torc_task_join(&s.waiting.task), 0);
-		torc_close(s.fd[0]);
+		close_sender(&s);
 		finish(&g, &s);
 		if (s.waiting.result != -ECANCELED)
 			check_ge(s.waiting.result, 1);
 		check_eq(reader.result, s.waiting.result > 0 ? s.waiting.result : 0);
-		torc_close(s.fd[1]);
 	}
 	return 0;
 }
@@ -275,14 +281,11 @@ static int reset_between(void *arg)
 	struct torc_group g;
 
 	(void)arg;
-	slow_pair(s.fd);
-	torc_group_enter(&g);
-	start(&g, &s, BYTES);
-	await_queue(&s, BYTES / 2);
+	start(&g, &s, BYTES, BYTES / 2);
 	reset_peer(s.fd[1]);
+	s.fd[1] = -1;
 	finish(&g, &s);
 	check_eq(s.waiting.result, BYTES);
-	torc_close(s.fd[0]);
 	return 0;
 }
 
@@ -297,21 +300,75 @@ static int user_timeout(void *arg)
 	struct torc_group g;
 
 	(void)arg;
-	slow_pair(s.fd);
+	start(&g, &s, BYTES, BYTES / 2);
 	check_eq(torc_set_user_timeout(s.fd[0], 300), 0);
-	torc_group_enter(&g);
-	start(&g, &s, BYTES);
-	await_queue(&s, BYTES / 2);
 	finish(&g, &s); /* though nobody ever reads */
 	check_eq(s.waiting.result, BYTES);
-	torc_close(s.fd[0]);
-	torc_close(s.fd[1]);
 	return 0;
 }
 
 Test(zerocopy, a_user_timeout_ends_the_wait_for_a_peer_that_takes_nothing)
 {
 	run(user_timeout, NULL);
+}
+
+/*
+ * A signal that interrupts a send makes it again. The first one's memory is the kernel's all the same, until its notification: it
+ * is not to be taken for the second one's.
+ */
+static int interrupted(void *arg)
+{
+	struct forging f = { .opcodes = FORGE_BIT(SEND_ZC) | FORGE_BIT(SENDMSG_ZC),
+			     .res = -EINTR,
+			     .made = true };
+	struct send s = { .as_message = arg != NULL };
+	struct torc_group g;
+	char buf[2000];
+
+	forge_begin(&f);
+	start(&g, &s, sizeof(buf) / 2, 0);
+	check_eq(torc_recv(s.fd[1], buf, sizeof(buf), MSG_WAITALL), sizeof(buf));
+	finish(&g, &s);
+	check(forge_end(&f));
+	check_eq(s.waiting.result, sizeof(buf) / 2);
+	check(same_bytes(buf, sizeof(buf) / 2, 1, 0));
+	check(same_bytes(buf + sizeof(buf) / 2, sizeof(buf) / 2, 1, 0));
+	return 0;
+}
+
+Test(zerocopy, an_interrupted_send_is_made_again_when_the_memory_is_free)
+{
+	run(interrupted, NULL);
+	run(interrupted, &as_message);
+}
+
+/* The failure comes first, the memory later, here when the peer reads. */
+static int failed_before_it_is_free(void *arg)
+{
+	struct forging f = { .opcodes = FORGE_BIT(SEND_ZC) | FORGE_BIT(SENDMSG_ZC),
+			     .res = -ECONNRESET,
+			     .made = true };
+	struct send s = { .as_message = arg != NULL };
+	struct torc_group g;
+
+	forge_begin(&f);
+	start(&g, &s, BYTES, BYTES / 2);
+	yields(20);
+	check(f.done && !s.waiting.ended);
+	torc_task_cancel(&s.waiting.task); /* that neither ends the wait nor hides the failure */
+	yields(20);
+	check(!s.waiting.ended);
+	check_eq(drain(&s, BYTES), BYTES);
+	finish(&g, &s);
+	check(forge_end(&f));
+	check_eq(s.waiting.result, -ECONNRESET);
+	return 0;
+}
+
+Test(zerocopy, a_failed_send_holds_the_memory_until_it_is_free)
+{
+	run(failed_before_it_is_free, NULL);
+	run(failed_before_it_is_free, &as_message);
 }
 
 static int errors(void *arg)

@@ -69,6 +69,9 @@ static const struct script scripts[] = {
 	{ "pipe, broken", pipe_broken_script, false },
 	{ "pipe, full", pipe_full_script, false },
 	{ "pipe, nonblock", pipe_nonblock_script, false },
+	{ "pipe, selected", pipe_selected_script, false },
+	{ "pipe, no buffer", pipe_no_buffer_script, false },
+	{ "socket, read selected", socket_read_selected_script, false },
 	{ "eventfd", eventfd_script, false },
 	{ "semaphore", semaphore_script, false },
 	{ "eventfd, nonblock", eventfd_nonblock_script, false },
@@ -77,6 +80,7 @@ static const struct script scripts[] = {
 	{ "messages", messages_script, false },
 	{ "stream messages", stream_messages_script, false },
 	{ "file", file_script, false },
+	{ "file, selected", file_selected_script, false },
 	{ "allocate", allocate_script, false },
 	{ "directory", directory_script, false },
 	{ "rename", rename_script, false },
@@ -145,7 +149,9 @@ static int first_fiber(void *arg)
 
 static int run_on(struct torc_sim *sim, const struct script *script)
 {
-	const struct torc_options o = { .sim = sim, .recv_buffers = 8, .no_signals = true };
+	const struct torc_options o = { .sim = sim,
+					.recv_buffers = PROVIDED_BUFFERS,
+					.no_signals = true };
 
 	return torc_run(&o, first_fiber, (void *)(uintptr_t)script);
 }

@@ -54,6 +54,9 @@
 #define NAMES 128
 #define PORTS 64
 
+/* Of 4096 bytes each: TORC__BUFFER_GROUP. */
+#define PROVIDED_BUFFERS 8
+
 /* --- transcripts --- */
 
 struct transcript {
@@ -134,6 +137,9 @@ static struct {
 	in_port_t ports[PORTS];
 	uint32_t place; /* of the next byte that is sent */
 	uint64_t settle_ns;
+	bool keeps;                      /* provided buffers that come with a result */
+	uint16_t kept[PROVIDED_BUFFERS]; /* those */
+	unsigned kept_count;
 	const char *base; /* the directory */
 	void *arg;        /* the script's */
 } run;
@@ -316,6 +322,28 @@ static void describe_result(const struct act *a, int res, const char *memory, ch
 		snprintf(text, len, "%s", result(res));
 }
 
+static void give_buffer(uint16_t id)
+{
+	torc__buffer_give(torc__buffers(torc__loop()), id);
+}
+
+static void done_with_buffer(uint16_t id)
+{
+	if (run.keeps)
+		run.kept[run.kept_count++] = id;
+	else
+		give_buffer(id);
+}
+
+/* To begin with those that were kept first. */
+static void give_kept(unsigned count)
+{
+	for (unsigned i = 0; i < count; i++)
+		give_buffer(run.kept[i]);
+	run.kept_count -= count;
+	memmove(run.kept, run.kept + count, run.kept_count * sizeof(*run.kept));
+}
+
 static void complete_act(struct torc_op *op, int res, unsigned flags)
 {
 	struct act *a = (struct act *)(void *)((char *)op - offsetof(struct act, op));
@@ -327,7 +355,7 @@ static void complete_act(struct torc_op *op, int res, unsigned flags)
 		memory = torc__buffer_data(torc__buffers(torc__loop()), id);
 	describe_result(a, res, memory, what, sizeof(what));
 	if (flags & IORING_CQE_F_BUFFER)
-		torc__buffer_give(torc__buffers(torc__loop()), id);
+		done_with_buffer(id);
 	snprintf(text, sizeof(text), "  #%03u: %s%s%s", a->number, what,
 		 flags & IORING_CQE_F_MORE ? ", more" : "",
 		 flags & IORING_CQE_F_BUFFER ? ", buffer" : "");
@@ -489,6 +517,23 @@ static struct act *do_recv(int fd, unsigned len, int flags)
 	a->fills = !(flags & MSG_TRUNC);
 	io_uring_prep_recv(begin_act(a), fd, a->memory, len, flags);
 	step_act(a, "recv %s, %u bytes, flags %#x", name_of(fd), len, (unsigned)flags);
+	return a;
+}
+
+/* Into a provided buffer of the group. */
+static struct act *do_read_selected(int fd, unsigned len, int64_t offset, unsigned group)
+{
+	struct act *a = new_act(0);
+	struct io_uring_sqe *sqe;
+
+	check(torc__buffers(torc__loop()));
+	a->fills = true;
+	sqe = begin_act(a);
+	io_uring_prep_read(sqe, fd, NULL, len, (uint64_t)offset);
+	sqe->flags |= IOSQE_BUFFER_SELECT;
+	sqe->buf_group = (uint16_t)group;
+	step_act(a, "read %s into a buffer of group %u, %u bytes at %lld", name_of(fd), group, len,
+		 (long long)offset);
 	return a;
 }
 
@@ -858,6 +903,8 @@ static void free_acts(void)
 static void end_script(void)
 {
 	say("end");
+	run.keeps = false;
+	give_kept(run.kept_count);
 	for (struct act *a = run.acts; a; a = a->next)
 		if (torc_op_pending(&a->op))
 			torc_op_cancel(&a->op);

@@ -100,6 +100,90 @@ static void pipe_nonblock_script(void)
 	say("pipe: %s", result(torc_sys_pipe(p, O_APPEND)));
 }
 
+/*
+ * --- reads into provided buffers ---
+ *
+ * Not here: one that fails, of what can be polled. Older kernels have then used the buffer up, newer ones not.
+ */
+
+static struct act *do_read_buffer(int fd, unsigned len)
+{
+	return do_read_selected(fd, len, 0, TORC__BUFFER_GROUP);
+}
+
+static void pipe_selected_script(void)
+{
+	struct act *a;
+	int p[2];
+
+	if (!call_pipe(p, 0))
+		return;
+	do_write(p[1], 10, 0);
+	do_read_buffer(p[0], 4);
+	do_read_buffer(p[0], 0);   /* as much as the buffer takes */
+	do_read_buffer(p[0], 100); /* waits */
+	do_write(p[1], 6, 0);
+	do_write(p[1], TORC__BUFFER_BYTES + 10, 0);
+	do_read_buffer(p[0], 2 * TORC__BUFFER_BYTES);
+	do_read_buffer(p[0], 2 * TORC__BUFFER_BYTES);
+	a = do_read_buffer(p[0], 0);
+	do_cancel(a);
+	do_close(p[1]);
+	do_read_buffer(p[0], 10); /* the end uses a buffer up */
+	do_read_buffer(p[0], 0);
+}
+
+static void use_up_buffers(const int p[2])
+{
+	run.keeps = true;
+	for (int i = 0; i < PROVIDED_BUFFERS; i++) {
+		do_write(p[1], 3, 0);
+		do_read_buffer(p[0], 0);
+	}
+}
+
+static void pipe_no_buffer_script(void)
+{
+	int p[2], q[2];
+
+	if (!call_pipe(p, 0) || !call_pipe(q, 0))
+		return;
+	do_read_selected(p[0], 10, 0, 9); /* there is no such group */
+	do_read_buffer(q[0], 10);         /* waits, and has no buffer meanwhile */
+	use_up_buffers(p);
+	do_read_buffer(p[0], 10); /* though there is nothing to be read */
+	do_write(q[1], 10, 0);
+	do_write(p[1], 10, 0);
+	do_read_buffer(p[0], 4);
+	do_read(p[0], 2, 0); /* nothing is lost */
+	give_kept(1);
+	do_read_buffer(p[0], 4);
+	do_read_buffer(p[0], 4);
+	do_read_buffer(p[1], 4); /* wrong in both ways */
+	do_close(p[1]);
+	give_kept(2);
+	do_read_buffer(p[0], 100);
+	do_read_buffer(p[0], 4); /* the end has used up the last one */
+	do_read_buffer(p[0], 4);
+}
+
+static void socket_read_selected_script(void)
+{
+	int s[2];
+
+	if (!call_pair("a", "b", AF_UNIX, SOCK_STREAM, s))
+		return;
+	do_send(s[0], 10, 0);
+	do_read_buffer(s[1], 4);
+	do_read_buffer(s[1], 0);
+	do_read_buffer(s[1], 0); /* waits */
+	do_send(s[0], 5000, 0);
+	do_read_buffer(s[1], 0);
+	do_shutdown(s[0], SHUT_WR);
+	do_read_buffer(s[1], 0);
+	do_recv_selected(s[1], 0, 0, false); /* which does not use it up */
+}
+
 /* --- eventfds --- */
 
 static void eventfd_script(void)
@@ -427,6 +511,25 @@ static void file_script(void)
 	do_read(other, 10, 0);
 	do_poll(fd, POLLIN);
 	do_poll(fd, 0);
+}
+
+static void file_selected_script(void)
+{
+	int fd = do_open("/file", O_RDWR | O_CREAT), other;
+
+	do_write(fd, TORC__BUFFER_BYTES + 10, 0);
+	do_read_selected(fd, 100, 10, TORC__BUFFER_GROUP);
+	do_read_selected(fd, 0, 0, TORC__BUFFER_GROUP);
+	do_read_selected(fd, 0, TORC__BUFFER_BYTES, TORC__BUFFER_GROUP); /* less than a buffer */
+	do_read_selected(fd, 0, TORC__BUFFER_BYTES + 10, TORC__BUFFER_GROUP);
+	do_read_selected(fd, 10, 100000, TORC__BUFFER_GROUP);
+	do_read_selected(fd, 10, -1, TORC__BUFFER_GROUP);
+	do_read_selected(fd, 10, 0, 9);
+	other = do_open("/file", O_WRONLY);
+	do_read_selected(other, 10, 0, TORC__BUFFER_GROUP);
+	do_read_selected(other, 10, 0, 9);
+	do_read_selected(base_directory(), 10, 0, TORC__BUFFER_GROUP);
+	do_read_selected(-1, 10, 0, TORC__BUFFER_GROUP);
 }
 
 static void allocate_script(void)

@@ -2,7 +2,8 @@
  * tests/sim/files.h - files that are replaced, appended to and copied while others read them, and trees that are removed.
  *
  * Checked: whoever reads sees one of the contents that were written, whole; what was appended is there, in order, and what
- * failed to be is not; when nothing fails but by cancellation, no file of another name is left; a walk visits what is there.
+ * failed to be is not; when nothing fails but by cancellation, no file of another name is left; a walk visits what is there;
+ * what is cut off is gone, and what is made longer has zeros, whether the ring truncates and knows the memory or not.
  */
 #ifndef TESTS_SIM_FILES_H
 #define TESTS_SIM_FILES_H
@@ -12,6 +13,7 @@
 
 #include <torc/core/sys.h>
 #include <torc/io/contents.h>
+#include <torc/io/direct.h>
 #include <torc/io/directory.h>
 #include <torc/io/file.h>
 
@@ -19,6 +21,7 @@
 
 #define FILES_ROUNDS 6u
 #define FILES_RECORD 8u
+#define FILES_PIECE  4096u
 
 struct files_world {
 	atomic_uint records; /* that were appended: one fiber does */
@@ -100,6 +103,47 @@ static inline int files_appender(void *arg)
 		memcpy(w->log + w->log_len, record, sizeof(record));
 		w->log_len += sizeof(record);
 	}
+	return 0;
+}
+
+/* --- lengths, with memory of an arena --- */
+
+static inline void files_resize(struct torc_arena *a, int fd, char *memory)
+{
+	unsigned to = dice(FILES_PIECE);
+	int written, r = any_of_op(torc_ftruncate(fd, 0));
+
+	if (r < 0)
+		return;
+	memset(memory, 'x', FILES_PIECE);
+	written = any_of_op(torc_pwrite_fixed(a, fd, memory, 1 + dice(FILES_PIECE), 0));
+	if (written < 0 || any_of_op(torc_ftruncate(fd, (off_t)to)) < 0)
+		return;
+	r = any_of_op(torc_pread_fixed(a, fd, memory, FILES_PIECE, 0));
+	check(r <= (int)to && (r || !to));
+	for (int i = 0; i < r; i++)
+		check_eq(memory[i], i < written ? 'x' : 0);
+}
+
+static inline int files_resizer(void *arg)
+{
+	struct torc_arena a;
+	void *memory;
+	int fd;
+
+	(void)arg;
+	if (torc_arena_open(&a, 1, FILES_PIECE, 0) < 0)
+		return 0;
+	fd = any_of_op(torc_open("/d/resized", O_RDWR | O_CREAT, 0644));
+	if (fd >= 0 && any_of_op(torc_arena_take(&a, &memory)) == 0) {
+		for (unsigned i = 0; i < FILES_ROUNDS && !do_something(); i++)
+			torc_within(one_in(2) ? some_time() : TORC_SECONDS(1000))
+				files_resize(&a, fd, memory);
+		torc_arena_give(&a, memory);
+	}
+	if (fd >= 0)
+		torc_close(fd);
+	torc_arena_close(&a);
 	return 0;
 }
 
@@ -203,6 +247,7 @@ static inline int files_scenario(void *arg)
 	start(&g, files_reader, w);
 	start(&g, files_reader, w);
 	start(&g, files_appender, w);
+	start(&g, files_resizer, w);
 	start(&g, files_gardener, w);
 	(void)torc_group_wait(&g);
 	files_check_end(w);
