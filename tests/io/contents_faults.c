@@ -284,12 +284,10 @@ Test(contents_faults, a_copy_to_a_full_disk_leaves_what_was_there)
 {
 	char base[64];
 
-	enter_directory(base);
-	if (!mount_small("64k")) {
-		skip_without_mounts(base);
+	if (!enter_small_disk(base, "64k"))
 		return;
-	}
 	run(full_disk, NULL);
+	leave_small_disk(base);
 }
 
 /* No more files, though there is room (ENOSPC of inodes): nothing to take away either. */
@@ -322,12 +320,10 @@ Test(contents_faults, without_room_for_one_more_file_nothing_changes)
 {
 	char base[64];
 
-	enter_directory(base);
-	if (!mount_small("64k,nr_inodes=10")) {
-		skip_without_mounts(base);
+	if (!enter_small_disk(base, "64k,nr_inodes=10"))
 		return;
-	}
 	run(no_inodes, NULL);
+	leave_small_disk(base);
 }
 
 /* --- time is up --- */

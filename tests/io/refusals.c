@@ -229,16 +229,14 @@ Test(refusals, mounts_in_a_tree_and_those_that_cannot_be_written)
 {
 	char base[64];
 
-	enter_directory(base);
-	if (!mount_small("1m")) {
-		skip_without_mounts(base);
+	if (!enter_small_disk(base, "1m"))
 		return;
-	}
 	check_eq(mkdir("tree", 0700), 0);
 	check_eq(mkdir("tree/mounted", 0700), 0);
 	check_eq(mount("torc-test", "tree/mounted", "tmpfs", 0, NULL), 0);
 	put_file("tree/mounted/inside", "text");
 	run(busy_and_read_only, NULL);
+	leave_small_disk(base);
 }
 
 /* --- odd arguments --- */
