@@ -46,6 +46,7 @@
 #include <torc/io/directory.h>
 #include <torc/io/file.h>
 #include <torc/io/listener.h>
+#include <torc/io/name.h>
 #include <torc/io/pipe.h>
 #include <torc/io/poll.h>
 #include <torc/io/proxy.h>

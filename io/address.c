@@ -8,6 +8,7 @@
 
 #include <torc/core/sys.h>
 
+#include "io/internal/address.h"
 #include "io/internal/call.h"
 
 /* The longest HOST, with its brackets and its interface. */
@@ -37,7 +38,7 @@ static int parse_number(const char *text, size_t digits_max, unsigned long most,
 	return 0;
 }
 
-static int parse_port(const char *text, in_port_t *ret_port)
+int torc__port_parse(const char *text, in_port_t *ret_port)
 {
 	unsigned long port;
 	int r = parse_number(text, 5, 65535, &port);
@@ -103,7 +104,7 @@ static int parse_v6(char *host, const char *port, struct torc_address *a)
 		if (r < 0)
 			return r;
 	}
-	return parse_port(port, &a->v6.sin6_port);
+	return torc__port_parse(port, &a->v6.sin6_port);
 }
 
 static int parse_v4(const char *host, const char *port, bool wildcard, struct torc_address *a)
@@ -116,7 +117,7 @@ static int parse_v4(const char *host, const char *port, bool wildcard, struct to
 		host = "0.0.0.0";
 	if (inet_pton(AF_INET, host, &a->v4.sin_addr) != 1)
 		return -EINVAL;
-	return parse_port(port, &a->v4.sin_port);
+	return torc__port_parse(port, &a->v4.sin_port);
 }
 
 static int parse_ip(const char *text, bool wildcard, struct torc_address *a)

@@ -153,19 +153,37 @@ struct torc_dial_options {
 	bool delay;                 /* TCP: no TCP_NODELAY, small writes may wait for an answer */
 	bool fast_open;             /* TCP: connect with the first bytes sent, where the peer has
 					    said that it may; so an error may come with those */
+	uint64_t attempt_delay_ns;  /* names: how long one address has before the next one is tried
+					    too, 10 ms .. 2 s; default 250 ms */
 };
 
 /*
- * torc_dial - a connected stream socket.
+ * torc_dial - a connected stream socket; for "udp://" a connected datagram socket.
  *
- *   @address  io/address.h: "tcp://HOST:PORT", "HOST:PORT", "unix:PATH", "unix:@NAME", or "unixpacket:..."
+ * HOST may be a name (io/name.h). When it has several addresses they are tried as RFC 8305 ("Happy Eyeballs") says: in the
+ * order of torc_resolve, IPv6 and IPv4 in turns; the next one as soon as one fails, and in any case after attempt_delay_ns,
+ * beside those that are still being tried. The first connection there is wins, and nothing is left of the others. So a dead
+ * address costs a quarter of a second, and not the minutes that TCP tries. What limits the whole is the scope's deadline.
+ *
+ * Each attempt is a fiber of this loop, and at most TORC_NAME_ADDRESSES_MAX sockets are open at a time. An address, or a name that
+ * has just one, is connected to by the calling fiber. "localhost" has two.
+ *
+ * With options.local only addresses of its family are tried. With options.fast_open the first address wins, for its connection
+ * is not made before something is sent. Of a name, "udp://" takes the first address: whether somebody is there, no
+ * datagram socket knows.
+ *
+ *   @address  io/address.h: "tcp://HOST:PORT", "HOST:PORT", "udp://HOST:PORT", "unix:PATH", "unix:@NAME", or "unixpacket:..."
  *   @options  may be NULL
  *
  * Returns     the descriptor, close-on-exec, TCP_NODELAY set
  *             -EINVAL          not such an address; an option out of its range
  *             -ENODEV          no such interface
  *             -EADDRINUSE, -EADDRNOTAVAIL   options.local
- *             or as socket(2) and torc_connect
+ *             -ENOENT, -ENODATA, -EAGAIN, -EREMOTEIO, -ENAMETOOLONG, ...   the name has no address: torc_resolve
+ *             or as socket(2) and torc_connect; of several addresses, what the first one has met that can be reached from
+ *             here at all (that is, not -ENETUNREACH, -EADDRNOTAVAIL or -EAFNOSUPPORT), or else the first
+ * Suspends    always, but for wrong arguments
+ * Thread      a fiber's
  */
 TORC_API TORC_MUST_CHECK int torc_dial(const char *address);
 TORC_API TORC_MUST_CHECK int torc_dial_with(const char *address,

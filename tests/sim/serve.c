@@ -5,6 +5,7 @@
  */
 #include <torc/core/sim.h>
 
+#include "tests/sim/dial.h"
 #include "tests/sim/echo.h"
 #include "tests/sim/files.h"
 #include "tests/sim/listen.h"
@@ -16,6 +17,7 @@
 int main(int argc, char **argv)
 {
 	static const struct torc_sim_scenario scenarios[] = {
+		{ .name = "dial", .fn = dial_scenario },
 		{ .name = "echo", .fn = echo_scenario },
 		{ .name = "files", .fn = files_scenario },
 		{ .name = "http", .fn = web_scenario },
