@@ -8,11 +8,7 @@
  *
  *	r = torc_tls_client_create(NULL, &tls, why);	the system's certificate authorities
  *	...
- *	r = torc_stream_open(&s, fd);
- *	if (!r)
- *		r = torc_tls_connect(&s, tls, "example.org");
- *	if (r < 0)
- *		fprintf(stderr, "%s\n", torc_tls_why(&s, why));
+ *	r = torc_stream_dial(&s, "tls://example.org:443", NULL, tls, why);
  *
  * A client verifies: the chain up to a trusted authority, the dates, and that the certificate is for the host it asked for.
  *
@@ -33,6 +29,8 @@
 #include <torc/io/stream.h>
 
 TORC_BEGIN_DECLS
+
+struct torc_dial_options;
 
 /* A configuration. Any thread; may be used by all loops at once. */
 struct torc_tls;
@@ -151,6 +149,28 @@ TORC_API void torc_tls_unref(struct torc_tls *tls);
 TORC_API TORC_MUST_CHECK int torc_tls_accept(struct torc_stream *stream, struct torc_tls *tls);
 TORC_API TORC_MUST_CHECK int torc_tls_connect(struct torc_stream *stream, struct torc_tls *tls,
 					      const char *host);
+
+/*
+ * torc_stream_dial - an open stream to an address: torc_dial (io/socket.h) and torc_stream_open, and for "tls://" the handshake.
+ *
+ *	r = torc_stream_dial(&s, "tls://example.org:443", NULL, tls, why);
+ *
+ * torc_dial itself gives out descriptors, and what is encrypted is more than that: to it "tls://" is no address.
+ *
+ *   @address  as of torc_dial, or "tls://HOST:PORT": the certificate must be for HOST
+ *   @options  may be NULL
+ *   @tls      of a client; borrowed. NULL, and address is of another kind
+ *   @ret_why  TORC_TLS_WHY_MAX bytes, written only when the handshake fails: torc_tls_why. May be NULL
+ *
+ * Returns     0
+ *             -EINVAL   no such address, one for datagrams, or "tls://" without tls
+ *             or as torc_dial, torc_stream_open and torc_tls_connect; nothing is left open
+ * Suspends    always
+ * Thread      a fiber's
+ */
+TORC_API TORC_MUST_CHECK int torc_stream_dial(struct torc_stream *stream, const char *address,
+					      const struct torc_dial_options *options,
+					      struct torc_tls *tls, char *ret_why);
 
 /*
  * torc_tls_why - why a handshake, or reading or writing after it, has failed: the peer's address and OpenSSL's reason. Returns text.

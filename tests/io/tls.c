@@ -1,6 +1,8 @@
 /*
  * TLS on streams: what arrives, who is believed, and how it ends.
  */
+#include <torc/core/sync.h>
+
 #include "tests/io/tls.h"
 
 TestSuite(tls, .timeout = 60);
@@ -597,4 +599,108 @@ Test(tls, wrong_options_are_refused_with_a_reason)
 			     i == 1 ? -ENOENT : -EINVAL);
 		cr_assert(strstr(why, whys[i]), "case %zu: %s", i, why);
 	}
+}
+
+/* --- from an address to a stream --- */
+
+struct dialled {
+	struct world *w;
+	char address[TORC_ADDRESS_MAX];
+	struct torc_event listening;
+};
+
+static void note_address(const char *address, void *arg)
+{
+	struct dialled *d = arg;
+
+	snprintf(d->address, sizeof(d->address), "%s", address);
+	torc_event_set(&d->listening);
+}
+
+static int say_hello(struct torc_stream *s, void *arg)
+{
+	(void)arg;
+	return torc_stream_write(s, "hello", 5);
+}
+
+static int serve_tls(void *arg)
+{
+	struct dialled *d = arg;
+	const char *const addresses[] = { "tls://127.0.0.1:0", NULL };
+
+	return torc_serve_with(&(struct torc_serve_options){
+		.addresses = addresses,
+		.handler = say_hello,
+		.arg = d,
+		.tls = d->w->server,
+		.on_listen = note_address,
+	});
+}
+
+static int dial_it(void *arg)
+{
+	struct dialled *d = arg;
+	struct torc_group g;
+	struct torc_stream s;
+	char text[TORC_ADDRESS_MAX], why[TORC_TLS_WHY_MAX] = "", word[5];
+	const char *port;
+	struct torc_slice in;
+
+	torc_event_init(&d->listening);
+	torc_group_enter(&g);
+	check_eq(torc_group_spawn(&g, serve_tls, d), 0);
+	check_eq(torc_event_wait(&d->listening), 0);
+	check(!strncmp(d->address, "tls://127.0.0.1:", 16));
+	port = strrchr(d->address, ':');
+	for (int i = 0; i < 3; i++) {
+		check_eq(torc_stream_dial(&s, d->address, NULL, d->w->client, why), 0);
+		check_eq(torc_stream_read_exact(&s, word, 5), 0);
+		check(!memcmp(word, "hello", 5));
+		check_eq(torc_stream_peek(&s, &in), 0);
+		check_eq(torc_stream_close(&s), 0);
+	}
+	snprintf(text, sizeof(text), "tls://localhost%s", port);
+	check_eq(torc_stream_dial(&s, text, NULL, d->w->client, why), -EKEYREJECTED);
+	check(strstr(why, "localhost at tcp://127.0.0.1:"));
+	check(strstr(why, "hostname mismatch"));
+	snprintf(text, sizeof(text), "tls://127.0.0.1%s", port);
+	check_eq(torc_stream_dial(&s, text, NULL, NULL, NULL), -EINVAL);
+	check_eq(torc_stream_dial(&s, "tls://", NULL, d->w->client, NULL), -EINVAL);
+	check_eq(torc_stream_dial(&s, "tls://tcp://127.0.0.1:1", NULL, d->w->client, NULL),
+		 -EINVAL);
+	check_eq(torc_stream_dial(&s, "udp://127.0.0.1:1", NULL, NULL, NULL), -EINVAL);
+	check_eq(torc_dial(text), -EINVAL);
+	/* in the clear, the server waits for a handshake */
+	snprintf(text, sizeof(text), "tcp://127.0.0.1%s", port);
+	check_eq(torc_stream_dial(&s, text, NULL, NULL, NULL), 0);
+	check_eq(torc_stream_write(&s, "hello?\n", 7), 0);
+	check_ge(torc_stream_peek(&s, &in), 0); /* an alert, or the end */
+	(void)!torc_stream_close(&s);
+	torc_group_cancel(&g);
+	check_eq(torc_group_wait(&g), 0);
+	return 0;
+}
+
+Test(tls, a_stream_is_dialled_by_an_address_and_served_by_one)
+{
+	struct dialled d;
+	struct world w;
+
+	open_world(&w, (struct cert_wish){ 0 });
+	d.w = &w;
+	run(dial_it, &d);
+	close_world(&w);
+}
+
+static int without_certificate(void *arg)
+{
+	const char *const addresses[] = { "tls://127.0.0.1:0", NULL };
+
+	return torc_serve_with(
+		&(struct torc_serve_options){ .addresses = addresses, .handler = arg });
+}
+
+Test(tls, a_server_without_a_configuration_does_not_serve_such_an_address)
+{
+	cr_assert_eq(run_with(NULL, without_certificate, say_hello), -EINVAL);
 }
