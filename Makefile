@@ -15,7 +15,7 @@ PORT ?= 8080
 PREFIX ?= /usr/local
 FUZZ_SECONDS ?= 30
 SOAK_SECONDS ?= 600
-SEEDS ?= 15000
+SEEDS ?= 10000
 TESTS ?= *
 
 ifeq ($(origin CC),default)

@@ -142,7 +142,9 @@ int main(int argc, char **argv)
 {
 	int r = argc == 2 ? torc_run(NULL, app, argv[1]) : -EINVAL;
 
-	if (r < 0)
+	if (!argv[1])
+		fputs("usage: chat ADDRESS\n", stderr);
+	else if (r < 0)
 		fprintf(stderr, "chat: %s\n", strerror(-r));
 	return r < 0;
 }
