@@ -2,8 +2,7 @@
  * chat - a room: the first line of a client is its name, every later one goes to all others. A client that does not keep up is
  * dropped, and nobody waits for it. ^C says goodbye to all.
  *
- *	build/examples/chat tcp://127.0.0.1:7001
- *	nc 127.0.0.1 7001
+ *	build/examples/chat tcp://127.0.0.1:7001	and then: nc 127.0.0.1 7001
  */
 #include <ctype.h>
 #include <errno.h>
