@@ -115,7 +115,7 @@ HTTPD_OBJ := $(call objects,$(filter-out http/programs/torc-%,$(wildcard http/pr
 BENCH_OBJ := $(call objects,$(wildcard bench/micro_*.c bench/http_parse.c))
 EXAMPLES := $(patsubst examples/%.c,$(B)/examples/%,$(wildcard examples/*.c))
 RAW_BENCH := $(patsubst bench/%.c,%,$(wildcard bench/raw_echo.c bench/raw_http.c bench/raw_udp.c \
-	     bench/echo_load.c bench/udp_load.c bench/proxy_load.c bench/file_load.c))
+	     bench/echo_load.c bench/udp_load.c bench/proxy_load.c bench/file_load.c bench/tls_load.c))
 
 PROGRAMS := $(patsubst %.c,$(B)/bin/%,$(notdir $(wildcard \
 	    io/programs/torc-*.c http/programs/torc-*.c bench/torc-bench.c)))
@@ -374,6 +374,9 @@ $(B)/bin/bench-echo-load: $(B)/obj/bench/echo_load.o
 	$(link)
 
 $(B)/bin/bench-proxy-load: $(B)/obj/bench/proxy_load.o
+	$(link)
+
+$(B)/bin/bench-tls-load: $(B)/obj/bench/tls_load.o
 	$(link)
 
 $(B)/bin/bench-udp-load: $(B)/obj/bench/udp_load.o
