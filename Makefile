@@ -294,7 +294,8 @@ help:
 #?   cross         run tests/cross on an emulated AArch64
 #?   bench         measure: micro benchmarks, then the servers beside hand-written io_uring loops
 #?   bench-peers   measure torc, Go and boost.fiber side by side, on one core and on two; pools of threads:
-#?                 torc, oneTBB, libgomp, Go and Python; pools of processes: torc, fork+pipe and Python
+#?                 torc, oneTBB, libgomp, Go and Python; pools of processes: torc, fork+pipe and Python; proxies,
+#?                 connections, files and TLS beside haproxy and nginx
 #?   deps          install the Debian packages that the other targets on the command line need
 #?   deps-ci       install all packages that .ci/run needs
 #?   install       headers, libraries, pkg-config file and programs, to DESTDIR/PREFIX
