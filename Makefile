@@ -115,7 +115,7 @@ HTTPD_OBJ := $(call objects,$(filter-out http/programs/torc-%,$(wildcard http/pr
 BENCH_OBJ := $(call objects,$(wildcard bench/micro_*.c bench/http_parse.c))
 EXAMPLES := $(patsubst examples/%.c,$(B)/examples/%,$(wildcard examples/*.c))
 RAW_BENCH := $(patsubst bench/%.c,%,$(wildcard bench/raw_echo.c bench/raw_http.c bench/raw_udp.c \
-	     bench/echo_load.c bench/udp_load.c bench/proxy_load.c bench/file_load.c))
+	     bench/echo_load.c bench/udp_load.c bench/proxy_load.c bench/file_load.c bench/tls_load.c))
 
 PROGRAMS := $(patsubst %.c,$(B)/bin/%,$(notdir $(wildcard \
 	    io/programs/torc-*.c http/programs/torc-*.c bench/torc-bench.c)))
@@ -152,8 +152,8 @@ endif
 
 # ---- Targets --------------------------------------------------------------------------------------------
 
-.PHONY: all lib programs tests test unit stress sim system check check-inline check-style check-layers soak format fuzz cross \
-	bench bench-peers serve install clean help deps deps-ci FORCE
+.PHONY: all lib programs tests test unit stress sim system check check-inline check-style check-layers check-testssl soak format fuzz cross \
+	bench bench-peers serve cert install clean help deps deps-ci FORCE
 
 all: lib programs
 
@@ -194,6 +194,10 @@ check-inline: all
 check-layers: | $(B)/flags
 	$(call run_tests,tests/check/layers)
 
+# TLS as testssl.sh sees it; takes minutes.
+check-testssl: programs
+	$(Q)BIN='$(abspath $(B))/bin' tests/check/testssl
+
 check-style: | $(B)/flags
 	$(call run_tests,tests/check/style)
 
@@ -224,6 +228,8 @@ bench-peers: programs
 	$(Q)bench/peers/connections --build $(B)
 	@echo
 	$(Q)bench/peers/files --build $(B) --file $(B)/peers/random
+	@echo
+	$(Q)bench/peers/tls --build $(B)
 
 # In a terminal the server becomes the foreground job, so that ^C reaches it and not make too: make would die
 # of the signal where the server drains and exits 0.  Should make be killed, the server gets a SIGTERM.
@@ -231,11 +237,28 @@ serve: $(B)/bin/torc-httpd
 	$(Q)if [ -t 0 ]; then set -m; setpriv --pdeathsig TERM $< --listen 127.0.0.1:$(PORT); \
 	else exec $< --listen 127.0.0.1:$(PORT); fi
 
+# For development only: it is signed by itself, so nobody should believe it. One that is valid for another day stays.
+CERT_NAMES := DNS:localhost,IP:127.0.0.1,IP:::1
+
+cert: | $(B)/flags
+	$(Q)cd $(BUILD) && if openssl x509 -noout -checkend 86400 -in cert.pem >/dev/null 2>&1 && \
+		[[ "$$(openssl x509 -noout -pubkey -in cert.pem)" == "$$(openssl pkey -pubout -in key.pem 2>&1)" ]]; then \
+		echo "$(BUILD)/cert.pem and $(BUILD)/key.pem are still valid"; \
+	else \
+		umask 077 && rm -f cert.pem key.pem && openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes \
+			-keyout key.pem -out cert.pem -days 30 -subj /CN=localhost -addext subjectAltName=$(CERT_NAMES) && \
+		chmod 644 cert.pem && echo "$(BUILD)/cert.pem and $(BUILD)/key.pem are for localhost, 30 days"; \
+	fi
+	@echo "FOR DEVELOPMENT ONLY: signed by itself, and its key lies in the build directory."
+	@echo "  $(BUILD)/bin/torc-httpd --listen 127.0.0.1:8443 --tls-cert $(BUILD)/cert.pem --tls-key $(BUILD)/key.pem"
+	@echo "  curl --cacert $(BUILD)/cert.pem https://localhost:8443/"
+
 # Everything else waits for these, see FIRST below.
 goals_match = $(filter $(1),$(MAKECMDGOALS))
 DEPS := build \
 	$(if $(call goals_match,test tests unit stress sim system check soak bench),test) \
 	$(if $(call goals_match,check-style format),style) \
+	$(if $(call goals_match,cert check-testssl),tls) \
 	$(if $(call goals_match,fuzz cross check-inline),ci) \
 	$(if $(call goals_match,bench-peers),peers)
 
@@ -255,6 +278,7 @@ help:
 #?   all           the library and the programs (default)
 #?   lib programs  only these; static and shared library in build/lib, programs in build/bin
 #?   serve         build, then run the HTTP server on PORT until SIGINT or SIGTERM
+#?   cert          BUILD/cert.pem and key.pem, signed by itself, for localhost: for development only
 #?   test          build all, run the unit, simulated, stress and system tests and the checks
 #?   unit stress sim system check
 #?                 one part of `test`; check = layers, headers, exports, README example
@@ -263,13 +287,15 @@ help:
 #?   soak          the stress tests again and again, for SOAK_SECONDS; also with SAN=thread
 #?   check-inline  the functions of core/gen.h that are in line, compiled in many ways by gcc and clang
 #?   check-layers  is each #include its own layer's or a lower one's?
+#?   check-testssl what testssl.sh finds in torc-httpd's TLS; takes minutes
 #?   check-style   is the source formatted?  (clang-format)
 #?   format        format it
 #?   fuzz          build the fuzz targets with clang, run each for FUZZ_SECONDS
 #?   cross         run tests/cross on an emulated AArch64
 #?   bench         measure: micro benchmarks, then the servers beside hand-written io_uring loops
 #?   bench-peers   measure torc, Go and boost.fiber side by side, on one core and on two; pools of threads:
-#?                 torc, oneTBB, libgomp, Go and Python; pools of processes: torc, fork+pipe and Python
+#?                 torc, oneTBB, libgomp, Go and Python; pools of processes: torc, fork+pipe and Python; proxies,
+#?                 connections, files and TLS beside haproxy and nginx
 #?   deps          install the Debian packages that the other targets on the command line need
 #?   deps-ci       install all packages that .ci/run needs
 #?   install       headers, libraries, pkg-config file and programs, to DESTDIR/PREFIX
@@ -374,6 +400,9 @@ $(B)/bin/bench-echo-load: $(B)/obj/bench/echo_load.o
 	$(link)
 
 $(B)/bin/bench-proxy-load: $(B)/obj/bench/proxy_load.o
+	$(link)
+
+$(B)/bin/bench-tls-load: $(B)/obj/bench/tls_load.o
 	$(link)
 
 $(B)/bin/bench-udp-load: $(B)/obj/bench/udp_load.o

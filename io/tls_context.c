@@ -63,6 +63,29 @@ static int readable(const struct making *m, const char *path)
 
 /* --- one context --- */
 
+/* OpenSSL would ask the terminal, and a server that reads its files again would wait for an answer. */
+static int no_password(char *buf, int size, int writing, void *arg)
+{
+	(void)buf, (void)size, (void)writing, (void)arg;
+	return -1;
+}
+
+/* OpenSSL's words for it are "no certificate assigned", or of a decoder that has not found what it knows. */
+static int fail_by_key(const struct making *m, const char *path)
+{
+	unsigned long reason = ERR_peek_error();
+	bool other = ERR_GET_LIB(reason) == ERR_LIB_X509 ||
+		     (ERR_GET_LIB(reason) == ERR_LIB_SSL &&
+		      ERR_GET_REASON(reason) == SSL_R_NO_CERTIFICATE_ASSIGNED);
+	int r = fail_by_reason(m, path);
+
+	if (r == -EINVAL && m->why)
+		snprintf(m->why, TORC_TLS_WHY_MAX, "%s: %s", path,
+			 other ? "does not belong to the certificate"
+			       : "no private key, or one with a password");
+	return r;
+}
+
 static int load_certificate(const struct making *m, SSL_CTX *context,
 			    const struct torc_tls_certificate *c)
 {
@@ -75,9 +98,10 @@ static int load_certificate(const struct making *m, SSL_CTX *context,
 		return r;
 	if (SSL_CTX_use_certificate_chain_file(context, c->cert_file) != 1)
 		return fail_by_reason(m, c->cert_file);
+	SSL_CTX_set_default_passwd_cb(context, no_password);
 	if (SSL_CTX_use_PrivateKey_file(context, key, SSL_FILETYPE_PEM) != 1 ||
 	    SSL_CTX_check_private_key(context) != 1)
-		return fail_by_reason(m, key);
+		return fail_by_key(m, key);
 	if (EVP_PKEY_get_base_id(SSL_CTX_get0_privatekey(context)) == EVP_PKEY_RSA)
 		m->set->heavy = true;
 	return 0;

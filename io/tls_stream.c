@@ -38,11 +38,13 @@ struct reading {
 	size_t done;
 };
 
+/* A peer that has said goodbye right behind its last bytes may not close the connection: nothing more would come to tell us. */
 static bool may_go_on(const struct torc__tls *t)
 {
 	struct torc_slice view;
 
-	return SSL_has_pending(t->ssl) || torc__stream_shown(&t->below, &view);
+	return SSL_has_pending(t->ssl) || (SSL_get_shutdown(t->ssl) & SSL_RECEIVED_SHUTDOWN) ||
+	       torc__stream_shown(&t->below, &view);
 }
 
 /* Decrypt what there is: 1, 0 at the end, -EAGAIN, or a negative errno. */

@@ -117,6 +117,20 @@ static int encrypt_addresses(struct program *p)
 	return -1;
 }
 
+/* What was given fits together: -1, or the exit status. */
+static int check_tls(struct program *p)
+{
+	if (p->tls_cert)
+		return encrypt_addresses(p);
+	if (p->tls_key || p->tls_client_ca)
+		return wrong(p, "--tls-key and --tls-client-ca are of no use without --tls-cert",
+			     NULL);
+	for (int i = 0; i < p->address_count; i++)
+		if (!strncmp(p->addresses[i], "tls://", 6))
+			return wrong(p, "without --tls-cert there is no", p->addresses[i]);
+	return -1;
+}
+
 int program_parse(struct program *p, int argc, char **argv)
 {
 	static const struct option options[] = {
@@ -146,10 +160,7 @@ int program_parse(struct program *p, int argc, char **argv)
 		return wrong(p, "unexpected argument", argv[optind]);
 	if (!p->address_count)
 		p->addresses[p->address_count++] = p->default_address;
-	if ((p->tls_key || p->tls_client_ca) && !p->tls_cert)
-		return wrong(p, "--tls-key and --tls-client-ca are of no use without --tls-cert",
-			     NULL);
-	return p->tls_cert ? encrypt_addresses(p) : -1;
+	return check_tls(p);
 }
 
 static void reload(struct program *p)
