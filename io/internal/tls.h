@@ -73,6 +73,7 @@ struct torc__tls {
 	size_t out_len, out_capacity;
 	size_t sent_bytes;    /* of the handshake */
 	bool away;            /* it does */
+	bool advanced;        /* and has begun to */
 	bool ended;           /* and there is nothing to read any more */
 	bool open;            /* the handshake is done */
 	int error;            /* 0 or the negative errno that all fails with */
