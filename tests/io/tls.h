@@ -7,6 +7,7 @@
 #include <torc/io/tls.h>
 
 #include "tests/io/certs.h"
+#include "tests/io/run.h"
 
 /* What most tests need: an authority, and a server's certificate from it. */
 struct world {
