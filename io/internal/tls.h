@@ -99,6 +99,10 @@ int torc__tls_bio_attach(struct torc__tls *t);
 /* On the loop: what was taken and written while it was away. 0 or -ENOMEM. */
 int torc__tls_bio_settle(struct torc__tls *t);
 
+/* tls_staple.c: read the file; false: OpenSSL's list says why, or it is no answer. Before the context is freed: drop. */
+bool torc__tls_staple_use(SSL_CTX *context, const char *path);
+void torc__tls_staple_drop(SSL_CTX *context);
+
 /* tls_verify.c */
 void torc__tls_verify_use(struct torc_tls *tls, SSL_CTX *context);
 

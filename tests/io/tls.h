@@ -18,7 +18,8 @@ struct world {
 
 static inline struct torc_tls *server_with(const struct cert *leaf, struct torc_tls_options o)
 {
-	struct torc_tls_certificate c = { leaf->cert_file, leaf->key_file };
+	struct torc_tls_certificate c = { .cert_file = leaf->cert_file,
+					  .key_file = leaf->key_file };
 	char why[TORC_TLS_WHY_MAX] = "";
 	struct torc_tls *tls;
 

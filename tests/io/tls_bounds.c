@@ -389,7 +389,8 @@ Test(tls_bounds, a_write_waits_for_the_rest_of_a_message_that_has_come_in_part)
 	struct torc_tls_options server, client;
 
 	open_world(&w, (struct cert_wish){ 0 });
-	own = (struct torc_tls_certificate){ w.leaf.cert_file, w.leaf.key_file };
+	own = (struct torc_tls_certificate){ .cert_file = w.leaf.cert_file,
+					     .key_file = w.leaf.key_file };
 	server = (struct torc_tls_options){ .ca_file = w.authority.cert_file };
 	client = (struct torc_tls_options){ .certificates = &own, .certificate_count = 1 };
 	torc_tls_unref(w.server);

@@ -47,7 +47,7 @@ static inline void tls_make_keys(void)
 	leaf = cert_make(&all, &authority,
 			 (struct cert_wish){
 				 .subject = TLS_HOST, .names = "DNS:" TLS_HOST, .ed25519 = true });
-	c = (struct torc_tls_certificate){ leaf.cert_file, leaf.key_file };
+	c = (struct torc_tls_certificate){ .cert_file = leaf.cert_file, .key_file = leaf.key_file };
 	for (int i = 0; i < 2; i++) {
 		struct torc_tls_options server = tls_options(12 + i), client = server;
 
