@@ -25,7 +25,7 @@
  * Early data (RFC 8446, 2.3) is not taken and not sent: who records it can send it again, and the server would do again what it
  * says. A client that offers some gets a usual handshake, and says it after that.
  *
- * Memory. Beside what OpenSSL has of its own (some 10 KiB), a connection that waits for data holds the struct and a stream's.
+ * Memory. Beside what OpenSSL has of its own (some 14 KiB), a connection that waits for data holds 1 KiB and the stream.
  * OpenSSL runs on the stack of the loop's thread (torc_call_deep), so that fibers need no larger stacks. What a private
  * RSA key computes takes most of a millisecond and is done by other threads (torc_offload), so that the loop
  * goes on; with an elliptic key a handshake takes a fraction of that, and stays where it is.

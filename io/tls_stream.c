@@ -56,6 +56,21 @@ static int without_bytes(struct torc__tls *t, int r)
 }
 
 /*
+ * A handshake, and each ticket and new key that comes after it, makes OpenSSL take a buffer of 16 KiB to answer with, and keep it
+ * until the next write. One of nothing sends nothing (SSL_write_ex(3)).
+ */
+static void drop_buffer(struct torc__tls *t)
+{
+	size_t none;
+
+	if (!t->buffered || t->error)
+		return;
+	t->buffered = false;
+	(void)SSL_write_ex(t->ssl, "", 0, &none);
+	ERR_clear_error();
+}
+
+/*
  * Decrypt what there is: 1, 0 at the end, -EAGAIN, or a negative errno. What a failure leaves on OpenSSL's list is of the
  * thread, and all its connections would have failed: so it is taken from there at once, even if bytes come first.
  */
@@ -74,6 +89,7 @@ static int decrypt(void *arg)
 	} while (r > 0 && d->done < d->room.iov_len && may_go_on(t));
 	if (r <= 0)
 		r = without_bytes(t, r);
+	drop_buffer(t);
 	return d->done ? 1 : r;
 }
 
@@ -350,6 +366,13 @@ static int wait_in_line(struct torc__tls *t)
 	return r < 0 ? r : torc_sem_acquire(&t->config->handshakes, 1);
 }
 
+static void on_progress(const SSL *ssl, int where, int r)
+{
+	(void)r;
+	if (where == SSL_CB_HANDSHAKE_DONE)
+		torc__tls_of(ssl)->buffered = true;
+}
+
 static int make_connection(void *arg)
 {
 	struct torc__tls *t = arg;
@@ -357,6 +380,7 @@ static int make_connection(void *arg)
 	t->ssl = SSL_new(t->set->contexts[0]);
 	if (!t->ssl || SSL_set_app_data(t->ssl, t) != 1)
 		return -ENOMEM;
+	SSL_set_info_callback(t->ssl, on_progress);
 	if (t->config->server)
 		SSL_set_accept_state(t->ssl);
 	else

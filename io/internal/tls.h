@@ -76,6 +76,7 @@ struct torc__tls {
 	bool advanced;        /* and has begun to */
 	bool ended;           /* and there is nothing to read any more */
 	bool open;            /* the handshake is done */
+	bool buffered;        /* a message of the handshake was sent or received */
 	int error;            /* 0 or the negative errno that all fails with */
 	unsigned long reason; /* OpenSSL's */
 	long verify;          /* X509_V_... */
