@@ -21,6 +21,9 @@
  * Early data (RFC 8446, 2.3) is not taken and not sent: who records it can send it again, and the server would do again what it
  * says. A client that offers some gets a usual handshake, and says it after that.
  *
+ * A peer that sends new keys (RFC 8446, 4.6.3) more than 64 times with no data either way in between only makes work: reading fails
+ * with -EPROTO.
+ *
  * Memory. Beside what OpenSSL has of its own (some 14 KiB), a connection that waits for data holds 1 KiB and the stream.
  * OpenSSL runs on the stack of the loop's thread (torc_call_deep), so that fibers need no larger stacks. What a private
  * RSA key computes takes most of a millisecond and is done by other threads (torc_offload), so that the loop

@@ -12,6 +12,10 @@
 #include "core/internal/system.h"
 #include "io/internal/tls.h"
 
+/* Tickets and new keys without any data between them, and what may be read after the first. */
+#define MESSAGES_MAX   64
+#define PESTERED_BYTES 1024
+
 /* --- reading --- */
 
 static void take(struct torc__tls *t)
@@ -42,12 +46,28 @@ static bool is_at_end(const struct torc__tls *t)
 	return t->away ? t->ended : t->below.rx_eof && t->in_taken == t->in_len;
 }
 
+/*
+ * A new key is some 25 bytes of the peer's and up to 20 us of ours, and OpenSSL takes one after the other as long as there are
+ * any. After the first of them it is given less at once, so that it does not go far beyond the limit.
+ */
+static bool is_pestered(struct torc__tls *t, int *len)
+{
+	if (t->messages && *len > PESTERED_BYTES)
+		*len = PESTERED_BYTES;
+	if (t->messages <= MESSAGES_MAX)
+		return false;
+	t->error = -EPROTO;
+	return true;
+}
+
 static int bio_read(BIO *bio, char *buf, int len)
 {
 	struct torc__tls *t = BIO_get_data(bio);
 	int done = 0;
 
 	BIO_clear_retry_flags(bio);
+	if (is_pestered(t, &len))
+		return -1;
 	while (done < len && show(t)) {
 		size_t part = t->in_len - t->in_taken;
 

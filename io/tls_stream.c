@@ -86,8 +86,10 @@ static int decrypt(void *arg)
 	do {
 		r = SSL_read(t->ssl, (char *)d->room.iov_base + d->done,
 			     (int)(d->room.iov_len - d->done));
-		if (r > 0)
+		if (r > 0) {
 			d->done += (size_t)r;
+			t->messages = 0;
+		}
 	} while (r > 0 && d->done < d->room.iov_len && may_go_on(t));
 	if (r <= 0)
 		r = without_bytes(t, r);
@@ -176,6 +178,7 @@ static int encrypt(void *arg)
 		return r;
 	ERR_clear_error();
 	r = SSL_write(t->ssl, w->data, (int)w->len);
+	t->messages = 0;
 	if (r == (int)w->len)
 		return 0;
 	return SSL_get_error(t->ssl, r) == SSL_ERROR_WANT_READ ? -EAGAIN : torc__tls_failed(t);
@@ -368,11 +371,16 @@ static int wait_in_line(struct torc__tls *t)
 	return r < 0 ? r : torc_sem_acquire(&t->config->handshakes, 1);
 }
 
+/* With each message: a new key is not told of in any other way. */
 static void on_progress(const SSL *ssl, int where, int r)
 {
+	struct torc__tls *t = torc__tls_of(ssl);
+
 	(void)r;
-	if (where == SSL_CB_HANDSHAKE_DONE)
-		torc__tls_of(ssl)->buffered = true;
+	if (!(where & SSL_CB_LOOP))
+		return;
+	t->buffered = true;
+	t->messages += t->open;
 }
 
 static int make_connection(void *arg)

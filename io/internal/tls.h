@@ -77,6 +77,7 @@ struct torc__tls {
 	bool ended;           /* and there is nothing to read any more */
 	bool open;            /* the handshake is done */
 	bool buffered;        /* a message of the handshake was sent or received */
+	uint32_t messages;    /* such, since the handshake and the last data either way */
 	int error;            /* 0 or the negative errno that all fails with */
 	unsigned long reason; /* OpenSSL's */
 	long verify;          /* X509_V_... */

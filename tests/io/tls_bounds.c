@@ -45,7 +45,7 @@ static int peek_briefly(struct torc_stream *s)
 	struct torc_slice in;
 	int r = 0;
 
-	torc_within(TORC_MS(20)) r = torc_stream_peek(s, &in);
+	torc_within(TORC_MS(10)) r = torc_stream_peek(s, &in);
 	return r;
 }
 
@@ -399,4 +399,100 @@ Test(tls_bounds, a_write_waits_for_the_rest_of_a_message_that_has_come_in_part)
 	w.client = client_with(&w.authority, client);
 	run(write_in_between, &w);
 	close_world(&w);
+}
+
+/* --- a peer that only makes work --- */
+
+struct flood {
+	struct torc_stream *s;
+	unsigned count;
+};
+
+static int ask_for_key(void *arg)
+{
+	SSL *ssl = arg;
+
+	check_eq(SSL_key_update(ssl, SSL_KEY_UPDATE_NOT_REQUESTED), 1);
+	return SSL_do_handshake(ssl) == 1 ? 0 : -EPIPE;
+}
+
+/* As fast as it goes, and then a word. */
+static int flood_keys(void *arg)
+{
+	struct flood *f = arg;
+
+	for (unsigned i = 0; i < f->count; i++) {
+		check_eq(torc_call_deep(ask_for_key, f->s->tls->ssl), 0);
+		if (i % 2000 == 1999)
+			check_eq(torc_stream_flush(f->s), 0);
+	}
+	check_eq(torc_stream_write(f->s, "hello", 5), 0);
+	return torc_stream_flush(f->s);
+}
+
+static int flooded(void *arg)
+{
+	struct torc_stream s[2];
+	struct flood few = { &s[1], 60 }, many = { &s[1], 3000 };
+	char word[5];
+
+	open_encrypted(arg, s, false);
+	check_eq(flood_keys(&few), 0);
+	check_eq(torc_stream_read_exact(&s[0], word, 5), 0);
+	check_eq(flood_keys(&few), 0);
+	check_eq(torc_stream_read_exact(&s[0], word, 5), 0);
+	check_eq(flood_keys(&many), 0);
+	check_eq(torc_stream_read_exact(&s[0], word, 5), -EPROTO);
+	/* most of them were not looked at */
+	check_le(BIO_number_read(SSL_get_rbio(s[0].tls->ssl)), 40000);
+	abandon(s);
+	return 0;
+}
+
+Test(tls_bounds, a_peer_that_sends_new_keys_and_no_data_is_cut_off)
+{
+	in_world(flooded, defaults, defaults);
+}
+
+/* Nor is one that only receives. */
+static int rekey_while_reading(void *arg)
+{
+	struct torc_stream s[2];
+
+	open_encrypted(arg, s, false);
+	for (int i = 0; i < 200; i++) {
+		check_eq(torc_call_deep(ask_for_key, s[1].tls->ssl), 0);
+		say_and_hear(&s[0], &s[1]);
+		check_eq(peek_briefly(&s[0]), -ETIMEDOUT);
+	}
+	close_both(s);
+	return 0;
+}
+
+Test(tls_bounds, new_keys_between_data_may_be_many)
+{
+	in_world(rekey_while_reading, defaults, defaults);
+}
+
+/* --- kernel TLS --- */
+
+static int with_kernel(void *arg)
+{
+	struct world *w = arg;
+	struct torc_stream s[2];
+
+	SSL_CTX_set_options(w->server->set->contexts[0], SSL_OP_ENABLE_KTLS);
+	SSL_CTX_set_options(w->client->set->contexts[0], SSL_OP_ENABLE_KTLS);
+	open_encrypted(w, s, false);
+	send_piece(s, 100000);
+	close_both(s);
+	return 0;
+}
+
+Test(tls_bounds, who_has_kernel_tls_switched_on_for_all_programs_gets_it_by_openssl)
+{
+	static const struct torc_tls_options old = { .max_version = 12 };
+
+	in_world(with_kernel, defaults, defaults);
+	in_world(with_kernel, old, old);
 }
