@@ -2,8 +2,7 @@
  * chat - a room: the first line of a client is its name, every later one goes to all others. A client that does not keep up is
  * dropped, and nobody waits for it. ^C says goodbye to all.
  *
- *	build/examples/chat tcp://127.0.0.1:7001
- *	nc 127.0.0.1 7001
+ *	build/examples/chat tcp://127.0.0.1:7001	and then: nc 127.0.0.1 7001
  */
 #include <ctype.h>
 #include <errno.h>
@@ -142,7 +141,9 @@ int main(int argc, char **argv)
 {
 	int r = argc == 2 ? torc_run(NULL, app, argv[1]) : -EINVAL;
 
-	if (r < 0)
+	if (!argv[1])
+		fputs("usage: chat ADDRESS\n", stderr);
+	else if (r < 0)
 		fprintf(stderr, "chat: %s\n", strerror(-r));
 	return r < 0;
 }

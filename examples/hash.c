@@ -138,7 +138,9 @@ int main(int argc, char **argv)
 {
 	int r = argc > 1 ? torc_run(NULL, app, argv + 1) : -EINVAL;
 
-	if (r < 0)
+	if (!argv[1])
+		fputs("usage: hash DIRECTORY...\n", stderr);
+	else if (r < 0)
 		fprintf(stderr, "hash: %s\n", strerror(-r));
 	while (file_count)
 		free(files[--file_count].path);

@@ -140,7 +140,9 @@ int main(int argc, char **argv)
 {
 	int r = argc > 1 ? torc_run(NULL, app, argv + 1) : -EINVAL;
 
-	if (r < 0)
+	if (!argv[1])
+		fputs("usage: tail FILE...\n", stderr);
+	else if (r < 0)
 		fprintf(stderr, "tail: %s\n", strerror(-r));
 	return r < 0;
 }

@@ -20,8 +20,8 @@
  *	unixpacket:...       records in order (SOCK_SEQPACKET), PATH or @NAME
  *
  * HOST is a numeric IPv4 address, "localhost" (127.0.0.1), or an IPv6 address in brackets: "[::1]". One that is good on one link
- * only names its interface: "[fe80::1%eth0]", or by number "[fe80::1%2]". Names are not resolved. A path that begins with @ is
- * written as ./@path.
+ * only names its interface: "[fe80::1%eth0]", or by number "[fe80::1%2]". Other names are not resolved here: torc_dial (io/socket.h) and
+ * torc_resolve (io/name.h) do that. A path that begins with @ is written as ./@path.
  */
 #ifndef TORC_IO_ADDRESS_H
 #define TORC_IO_ADDRESS_H

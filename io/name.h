@@ -77,7 +77,7 @@ struct torc_resolve_options {
  *             -ENOSYS        the simulator: it has no names (docs/simulation.md)
  *             -ECANCELED, -ETIMEDOUT   the scope
  * Suspends    if there is something to look up; a thread that is not a fiber sleeps
- * Thread      any
+ * Thread      any; but a task of torc_offload_executor, which this needs itself, calls getaddrinfo(3)
  * Source      getaddrinfo(3), gai.conf(5)
  */
 TORC_API TORC_MUST_CHECK int torc_resolve(const char *host, uint16_t port,

@@ -180,6 +180,7 @@ struct torc_dial_options {
  *             -ENODEV          no such interface
  *             -EADDRINUSE, -EADDRNOTAVAIL   options.local
  *             -ENOENT, -ENODATA, -EAGAIN, -EREMOTEIO, -ENAMETOOLONG, ...   the name has no address: torc_resolve
+ *             -EAGAIN, -ENOMEM   also: no fiber could be started for an attempt (torc_group_spawn), and no other one succeeded
  *             or as socket(2) and torc_connect; of several addresses, what the first one has met that can be reached from
  *             here at all (that is, not -ENETUNREACH, -EADDRNOTAVAIL or -EAFNOSUPPORT), or else the first
  * Suspends    always, but for wrong arguments

@@ -242,12 +242,10 @@ int torc__stream_await_readable(struct torc_stream *s)
 /* Wait until something has changed on the receiving side. */
 static int await_rx(struct torc_stream *s)
 {
-	int r;
+	int r = must_drain(s) ? -ECANCELED : torc__stream_tx_failure(s);
 
-	if (must_drain(s))
-		return -ECANCELED;
-	r = torc__stream_tx_failure(s);
-	if (r < 0)
+	/* One on top of another may have received what it has not shown: it looks first, and waits in the one below. */
+	if (r < 0 && torc__likely(!s->below))
 		return r;
 	if (!torc_op_pending(&s->rx)) {
 		s->rx_private = false;
@@ -458,15 +456,29 @@ static void drop_pending(struct torc_stream *s)
 }
 
 /* A reader of the same stream may have to know: torc__stream_tx_failure. */
-void torc__stream_tx_failed(struct torc_stream *s, int error)
+static void note_tx_failure(struct torc_stream *s, int error)
 {
 	/* Of what was stopped it is not known how much came through: the rest must not follow. */
 	s->tx_error = error == -ECANCELED || error == -ETIMEDOUT ? -EPIPE : error;
 	torc__slot_wake(&s->rx_wait);
-	if (torc__unlikely(s->above != NULL)) {
-		torc__stream_tx_failed(s->above, error);
-		torc__slot_wake(&s->above->tx_wait);
+}
+
+/* It fails all those on top of it and, since that is where their reader waits, all those below. */
+void torc__stream_tx_failed(struct torc_stream *s, int error)
+{
+	note_tx_failure(s, error);
+	for (struct torc_stream *b = s->below; torc__unlikely(b != NULL); b = b->below)
+		note_tx_failure(b, error);
+	for (struct torc_stream *a = s->above; torc__unlikely(a != NULL); a = a->above) {
+		note_tx_failure(a, error);
+		torc__slot_wake(&a->tx_wait);
 	}
+}
+
+static void wake_writers_above(struct torc_stream *s)
+{
+	while ((s = s->above))
+		torc__slot_wake(&s->tx_wait);
 }
 
 void torc__stream_sent(struct torc_stream *s, int res)
@@ -483,7 +495,7 @@ void torc__stream_sent(struct torc_stream *s, int res)
 		if (s->sending || s->pending)
 			torc__stream_defer(s);
 		if (torc__unlikely(s->above != NULL))
-			torc__slot_wake(&s->above->tx_wait);
+			wake_writers_above(s);
 	}
 	torc__slot_wake(&s->tx_wait);
 }

@@ -59,12 +59,18 @@ static void send_waiting(struct torc_stream *s, const char *data, uint32_t len)
 	io_uring_prep_send(sqe, s->fd, data, len, MSG_NOSIGNAL | MSG_WAITALL);
 }
 
+/* Who waits for the end of the send must be woken by it: a quiet one ends no sleep of the loop. */
+static bool is_waited_for(const struct torc_stream *s)
+{
+	while (s && !s->tx_wait)
+		s = s->above;
+	return s;
+}
+
 static void socket_send(struct torc_stream *s)
 {
-	/* Who waits for the end of the send must be woken by it: a quiet one ends no sleep of the loop. */
-	bool waited_for = s->tx_wait || (s->above && s->above->tx_wait);
-	bool quiet =
-		!s->tx_full && !waited_for && !(s->buffers->loop->ring.disabled & TORC__CQE_SKIP);
+	bool quiet = !s->tx_full && !is_waited_for(s) &&
+		     !(s->buffers->loop->ring.disabled & TORC__CQE_SKIP);
 
 	(quiet ? send_quietly : send_waiting)(s, s->sending + s->sending_offset,
 					      s->sending_len - s->sending_offset);

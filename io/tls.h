@@ -18,7 +18,10 @@
  * Closing. torc_stream_shutdown and torc_stream_close tell the peer by a close_notify that nothing was cut off. A stream that ends
  * without the peer's fails with -ECONNABORTED where it would have ended: what was read may not be all (RFC 8446, 6.1).
  *
- * Memory. Beside what OpenSSL has of its own (some 10 KiB), a connection that waits for data holds the struct and a stream's.
+ * Early data (RFC 8446, 2.3) is not taken and not sent: who records it can send it again, and the server would do again what it
+ * says. A client that offers some gets a usual handshake, and says it after that.
+ *
+ * Memory. Beside what OpenSSL has of its own (some 14 KiB), a connection that waits for data holds 1 KiB and the stream.
  * OpenSSL runs on the stack of the loop's thread (torc_call_deep), so that fibers need no larger stacks. What a private
  * RSA key computes takes most of a millisecond and is done by other threads (torc_offload), so that the loop
  * goes on; with an elliptic key a handshake takes a fraction of that, and stays where it is.
@@ -41,6 +44,11 @@ struct torc_tls;
 struct torc_tls_certificate {
 	const char *cert_file; /* PEM: the certificate, and those between it and the authority */
 	const char *key_file;  /* PEM, without a password; NULL: in cert_file */
+	/*
+	 * DER: what the authority says of it (OCSP), a server's only; sent to clients that ask. NULL: nothing is. It is not
+	 * looked at beyond that it is an answer: whoever fetches it anew calls torc_tls_reload.
+	 */
+	const char *ocsp_file;
 };
 
 enum torc_tls_verify {

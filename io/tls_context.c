@@ -107,6 +107,19 @@ static int load_certificate(const struct making *m, SSL_CTX *context,
 	return 0;
 }
 
+static int load_staple(const struct making *m, SSL_CTX *context, const char *path)
+{
+	int r = path ? readable(m, path) : 0;
+
+	if (r < 0 || !path || torc__tls_staple_use(context, path))
+		return r;
+	if (ERR_peek_error())
+		return fail_by_reason(m, path);
+	if (m->why)
+		snprintf(m->why, TORC_TLS_WHY_MAX, "%s: not a successful OCSP response", path);
+	return -EINVAL;
+}
+
 static int load_revocations(const struct making *m, SSL_CTX *context)
 {
 	const char *path = m->tls->names.crl_file;
@@ -203,6 +216,7 @@ static int set_policy(const struct making *m, SSL_CTX *context)
 					     SSL_OP_PRIORITIZE_CHACHA);
 	SSL_CTX_set_mode(context, SSL_MODE_RELEASE_BUFFERS);
 	SSL_CTX_set_security_level(context, 2);
+	SSL_CTX_set_max_early_data(context, 0); /* OpenSSL's default too; why: io/tls.h */
 	SSL_CTX_set_read_ahead(context, 1);
 	if (SSL_CTX_set_min_proto_version(context, least) != 1 ||
 	    SSL_CTX_set_max_proto_version(context, most) != 1 ||
@@ -218,6 +232,8 @@ static int fill(const struct making *m, SSL_CTX *context, const struct torc_tls_
 
 	if (!r && c)
 		r = load_certificate(m, context, c);
+	if (!r && c)
+		r = load_staple(m, context, c->ocsp_file);
 	if (!r)
 		r = load_authorities(m, context);
 	if (r < 0)
@@ -236,8 +252,10 @@ void torc__tls_set_give(struct torc__tls_set *set)
 {
 	if (!set || __atomic_sub_fetch(&set->refs, 1, __ATOMIC_ACQ_REL))
 		return;
-	for (size_t i = 0; i < set->count; i++)
+	for (size_t i = 0; i < set->count; i++) {
+		torc__tls_staple_drop(set->contexts[i]);
 		SSL_CTX_free(set->contexts[i]);
+	}
 	torc__free(set);
 }
 
@@ -317,12 +335,13 @@ static int copy_certificates(struct torc__tls_names *names, const struct torc_tl
 	if (!names->certificates)
 		return -ENOMEM;
 	for (size_t i = 0; i < o->certificate_count; i++) {
-		char *cert, *key;
+		char *cert, *key, *ocsp;
 		bool good = copy_text(&cert, o->certificates[i].cert_file);
 
 		good &= copy_text(&key, o->certificates[i].key_file);
+		good &= copy_text(&ocsp, o->certificates[i].ocsp_file);
 		names->certificates[names->certificate_count++] =
-			(struct torc_tls_certificate){ cert, key };
+			(struct torc_tls_certificate){ cert, key, ocsp };
 		if (!good)
 			return -ENOMEM;
 	}
@@ -403,6 +422,8 @@ static const char *wrong_with(const struct torc_tls_options *o, bool server)
 	for (size_t i = 0; i < o->certificate_count; i++)
 		if (!o->certificates[i].cert_file)
 			return "cert_file is missing";
+	if (!server && o->certificate_count && o->certificates[0].ocsp_file)
+		return "ocsp_file is a server's";
 	if (!is_version(o->min_version) || !is_version(o->max_version))
 		return "min_version and max_version must be 12 or 13";
 	if (o->min_version == 13 && o->max_version == 12)
@@ -422,6 +443,7 @@ static void free_names(struct torc__tls_names *names)
 	for (size_t i = 0; i < names->certificate_count; i++) {
 		free((char *)(uintptr_t)names->certificates[i].cert_file);
 		free((char *)(uintptr_t)names->certificates[i].key_file);
+		free((char *)(uintptr_t)names->certificates[i].ocsp_file);
 	}
 	torc__free(names->certificates);
 	for (size_t i = 0; names->pins && names->pins[i]; i++)

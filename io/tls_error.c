@@ -35,13 +35,15 @@ static int of_reason(const struct torc__tls *t)
 	}
 }
 
+/* The first failure is the one that tells: what follows it is that it has failed, and our own has no reason of OpenSSL's. */
 int torc__tls_failed(struct torc__tls *t)
 {
-	t->reason = ERR_peek_error();
-	t->verify = SSL_get_verify_result(t->ssl);
-	ERR_clear_error();
-	if (!t->error)
+	if (!t->error) {
+		t->reason = ERR_peek_error();
+		t->verify = SSL_get_verify_result(t->ssl);
 		t->error = of_reason(t);
+	}
+	ERR_clear_error();
 	return t->error;
 }
 

@@ -47,26 +47,52 @@ static bool may_go_on(const struct torc__tls *t)
 	       torc__stream_shown(&t->below, &view);
 }
 
-/* Decrypt what there is: 1, 0 at the end, -EAGAIN, or a negative errno. */
+/* What a call that has read nothing has come to. */
+static int without_bytes(struct torc__tls *t, int r)
+{
+	switch (SSL_get_error(t->ssl, r)) {
+	case SSL_ERROR_ZERO_RETURN: return 0;
+	case SSL_ERROR_WANT_READ: return -EAGAIN;
+	default: return torc__tls_failed(t);
+	}
+}
+
+/*
+ * A handshake, and each ticket and new key that comes after it, makes OpenSSL take a buffer of 16 KiB to answer with, and keep it
+ * until the next write. One of nothing sends nothing (SSL_write_ex(3)).
+ */
+static void drop_buffer(struct torc__tls *t)
+{
+	size_t none;
+
+	if (!t->buffered || t->error)
+		return;
+	t->buffered = false;
+	(void)SSL_write_ex(t->ssl, "", 0, &none);
+	ERR_clear_error();
+}
+
+/*
+ * Decrypt what there is: 1, 0 at the end, -EAGAIN, or a negative errno. What a failure leaves on OpenSSL's list is of the
+ * thread, and all its connections would have failed: so it is taken from there at once, even if bytes come first.
+ */
 static int decrypt(void *arg)
 {
 	struct reading *d = arg;
 	struct torc__tls *t = d->t;
 	int r;
 
+	ERR_clear_error();
 	do {
 		r = SSL_read(t->ssl, (char *)d->room.iov_base + d->done,
 			     (int)(d->room.iov_len - d->done));
 		if (r > 0)
 			d->done += (size_t)r;
 	} while (r > 0 && d->done < d->room.iov_len && may_go_on(t));
-	if (d->done)
-		return 1;
-	switch (SSL_get_error(t->ssl, r)) {
-	case SSL_ERROR_ZERO_RETURN: return 0;
-	case SSL_ERROR_WANT_READ: return -EAGAIN;
-	default: return torc__tls_failed(t);
-	}
+	if (r <= 0)
+		r = without_bytes(t, r);
+	drop_buffer(t);
+	return d->done ? 1 : r;
 }
 
 static int read_some(struct torc_stream *s, struct torc__tls *t)
@@ -84,6 +110,8 @@ static int read_some(struct torc_stream *s, struct torc__tls *t)
 	r = torc_call_deep(decrypt, &d);
 	s->spill_len += (uint32_t)d.done;
 	torc__stream_drop_room(s);
+	if (torc__unlikely(s->sending != NULL)) /* tls_send had to wait for this */
+		torc__stream_defer(s);
 	return r;
 }
 
@@ -93,16 +121,17 @@ static int tls_arm(struct torc_stream *s)
 	struct torc_slice view;
 	int r = -EAGAIN;
 
-	if (!t->open)
+	if (t->error || !t->open)
 		return s->rx_error = t->error ? t->error : -EPROTO;
 	for (;;) {
 		if (may_go_on(t) || t->below.rx_eof)
 			r = read_some(s, t);
 		if (r != -EAGAIN)
 			break;
+		r = torc__stream_tx_failure(s);
 		if (t->below.rx_eof) /* OpenSSL should have seen it */
 			r = -ECONNABORTED;
-		else
+		else if (!r)
 			r = torc_stream_peek(&t->below, &view);
 		if (r < 0)
 			return r;
@@ -122,53 +151,69 @@ struct writing {
 	size_t len;
 };
 
-/* 0 or a negative errno: then the connection is of no more use. */
+/* After our close_notify OpenSSL would take a write for a failure of the connection, and it can still be read. */
+static int why_not(const struct torc__tls *t)
+{
+	if (t->error || !t->open)
+		return t->error ? t->error : -EPROTO;
+	return SSL_get_shutdown(t->ssl) & SSL_SENT_SHUTDOWN ? -EPIPE : 0;
+}
+
+/*
+ * 0; -EAGAIN: not before more was read, for the peer is in the middle of a message (of a new key, or a ticket) that has come
+ * in several records; or another negative errno: then the connection is of no more use.
+ */
 static int encrypt(void *arg)
 {
 	struct writing *w = arg;
 	struct torc__tls *t = w->t;
 	size_t records = w->len / RECORD_BYTES + 1;
-	int r = torc__stream_prepare(&t->below, w->len + records * RECORD_OVERHEAD);
+	int r = why_not(t);
 
+	if (!r)
+		r = torc__stream_prepare(&t->below, w->len + records * RECORD_OVERHEAD);
 	if (r < 0)
 		return r;
-	if (SSL_write(t->ssl, w->data, (int)w->len) == (int)w->len)
+	ERR_clear_error();
+	r = SSL_write(t->ssl, w->data, (int)w->len);
+	if (r == (int)w->len)
 		return 0;
-	return torc__tls_failed(t);
-}
-
-static int why_not(const struct torc_stream *s)
-{
-	const struct torc__tls *t = s->tls;
-
-	return s->tx_error ? s->tx_error : t->error ? t->error : t->open ? 0 : -EPROTO;
+	return SSL_get_error(t->ssl, r) == SSL_ERROR_WANT_READ ? -EAGAIN : torc__tls_failed(t);
 }
 
 static void tls_send(struct torc_stream *s)
 {
 	struct writing w = { s->tls, s->sending + s->sending_offset,
 			     s->sending_len - s->sending_offset };
-	int r = why_not(s);
+	int r = s->tx_error ? s->tx_error : encrypt(&w);
 
-	if (!r)
-		r = encrypt(&w);
+	if (r == -EAGAIN)
+		return; /* read_some comes back to it */
 	if (!r)
 		torc__stream_push(&w.t->below);
 	torc__stream_sent(s, r < 0 ? r : (int)w.len);
+}
+
+/* Behind what could not be encrypted yet. */
+static int encrypt_or_keep(struct torc_stream *s, struct writing *w)
+{
+	int r = s->sending || s->pending ? -EAGAIN : torc_call_deep(encrypt, w);
+
+	return r == -EAGAIN ? torc__stream_append(s, w->data, w->len) : r;
 }
 
 /* Encrypted from where it is. */
 static int tls_write(struct torc_stream *s, const void *data, size_t len)
 {
 	size_t done = 0;
-	int r = why_not(s);
+	int r = 0;
 
 	while (!r && done < len) {
 		struct writing w = { s->tls, (const char *)data + done, len - done };
 
 		if (w.len > TORC__TX_HIGH)
 			w.len = TORC__TX_HIGH;
-		r = torc_call_deep(encrypt, &w);
+		r = encrypt_or_keep(s, &w);
 		done += w.len; /* sent at the end of the turn, when it is known that somebody waits for it */
 		if (!r)
 			r = torc__stream_await_sent(s, done < len ? TORC__TX_HIGH : 0);
@@ -182,6 +227,7 @@ static int notify(void *arg)
 {
 	struct torc__tls *t = arg;
 
+	ERR_clear_error();
 	if (SSL_shutdown(t->ssl) >= 0)
 		return 0;
 	return torc__tls_failed(t);
@@ -252,6 +298,7 @@ static int advance(void *arg)
 	struct torc__tls *t = arg;
 	int r;
 
+	t->advanced = true;
 	ERR_clear_error();
 	r = SSL_do_handshake(t->ssl);
 	if (r == 1)
@@ -279,10 +326,19 @@ static int advance_elsewhere(struct torc__tls *t)
 	}
 	t->ended = t->below.rx_eof && !t->in_len;
 	t->away = true;
+	t->advanced = false;
 	r = torc_offload(advance, t);
 	t->away = false;
 	settled = torc__tls_bio_settle(t);
 	return settled < 0 ? settled : r;
+}
+
+/* Where no thread can be had, the loop has to. */
+static int advance_somewhere(struct torc__tls *t)
+{
+	int r = computes_elsewhere(t) ? advance_elsewhere(t) : torc_call_deep(advance, t);
+
+	return r == -EAGAIN && !t->advanced ? torc_call_deep(advance, t) : r;
 }
 
 /* A client begins, and a server with what it has received. */
@@ -294,7 +350,7 @@ static int converse(struct torc__tls *t)
 	while (r >= 0) {
 		bool ended = !r;
 
-		r = computes_elsewhere(t) ? advance_elsewhere(t) : torc_call_deep(advance, t);
+		r = advance_somewhere(t);
 		if (r != -EAGAIN)
 			break;
 		/* OpenSSL has to see the end too; not to ask it for ever if it does not */
@@ -312,6 +368,13 @@ static int wait_in_line(struct torc__tls *t)
 	return r < 0 ? r : torc_sem_acquire(&t->config->handshakes, 1);
 }
 
+static void on_progress(const SSL *ssl, int where, int r)
+{
+	(void)r;
+	if (where == SSL_CB_HANDSHAKE_DONE)
+		torc__tls_of(ssl)->buffered = true;
+}
+
 static int make_connection(void *arg)
 {
 	struct torc__tls *t = arg;
@@ -319,6 +382,7 @@ static int make_connection(void *arg)
 	t->ssl = SSL_new(t->set->contexts[0]);
 	if (!t->ssl || SSL_set_app_data(t->ssl, t) != 1)
 		return -ENOMEM;
+	SSL_set_info_callback(t->ssl, on_progress);
 	if (t->config->server)
 		SSL_set_accept_state(t->ssl);
 	else

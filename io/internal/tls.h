@@ -73,8 +73,10 @@ struct torc__tls {
 	size_t out_len, out_capacity;
 	size_t sent_bytes;    /* of the handshake */
 	bool away;            /* it does */
+	bool advanced;        /* and has begun to */
 	bool ended;           /* and there is nothing to read any more */
 	bool open;            /* the handshake is done */
+	bool buffered;        /* a message of the handshake was sent or received */
 	int error;            /* 0 or the negative errno that all fails with */
 	unsigned long reason; /* OpenSSL's */
 	long verify;          /* X509_V_... */
@@ -97,6 +99,10 @@ void torc__tls_session_offer(struct torc__tls *t);
 int torc__tls_bio_attach(struct torc__tls *t);
 /* On the loop: what was taken and written while it was away. 0 or -ENOMEM. */
 int torc__tls_bio_settle(struct torc__tls *t);
+
+/* tls_staple.c: read the file; false: OpenSSL's list says why, or it is no answer. Before the context is freed: drop. */
+bool torc__tls_staple_use(SSL_CTX *context, const char *path);
+void torc__tls_staple_drop(SSL_CTX *context);
 
 /* tls_verify.c */
 void torc__tls_verify_use(struct torc_tls *tls, SSL_CTX *context);

@@ -204,7 +204,8 @@ static int serve_with_tls(struct program *p, torc_fn *serve, void *arg)
 
 int program_serve(struct program *p, torc_fn *serve, void *arg)
 {
-	struct torc_tls_certificate certificate = { p->tls_cert, p->tls_key };
+	struct torc_tls_certificate certificate = { .cert_file = p->tls_cert,
+						    .key_file = p->tls_key };
 	struct torc_tls_options o = {
 		.certificates = &certificate,
 		.certificate_count = 1,

@@ -7,15 +7,19 @@
 #include <openssl/evp.h>
 #include <openssl/pem.h>
 #include <openssl/x509v3.h>
+#include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
-#include "tests/io/run.h"
+#include "tests/support/check.h"
 
 /* What is wanted; zeroed means an elliptic key and good dates. */
 struct cert_wish {
 	const char *subject; /* common name */
 	const char *names;   /* "DNS:a.test,IP:127.0.0.1", or NULL */
 	unsigned rsa_bits;   /* 0: P-256 */
+	bool ed25519;        /* whose signatures are all of one length */
 	long from_s, to_s;   /* seconds from now; 0, 0: an hour around it */
 	bool authority;
 };
@@ -66,6 +70,13 @@ static inline void cert_write(const struct certs *all, struct cert *c, const cha
 	fclose(f);
 }
 
+static inline int cert_sign(X509 *x509, EVP_PKEY *key)
+{
+	bool hashes = EVP_PKEY_get_base_id(key) != EVP_PKEY_ED25519;
+
+	return X509_sign(x509, key, hashes ? EVP_sha256() : NULL);
+}
+
 /* issuer NULL: signed by itself. */
 static inline struct cert cert_make(struct certs *all, const struct cert *issuer,
 				    struct cert_wish wish)
@@ -75,7 +86,9 @@ static inline struct cert cert_make(struct certs *all, const struct cert *issuer
 	X509_NAME *name = X509_get_subject_name(c.x509);
 	X509 *signer = issuer ? issuer->x509 : c.x509;
 
-	c.key = wish.rsa_bits ? EVP_RSA_gen(wish.rsa_bits) : EVP_EC_gen("P-256");
+	c.key = wish.ed25519    ? EVP_PKEY_Q_keygen(NULL, NULL, "ED25519")
+		: wish.rsa_bits ? EVP_RSA_gen(wish.rsa_bits)
+				: EVP_EC_gen("P-256");
 	check(c.key);
 	check_eq(X509_set_version(c.x509, 2), 1);
 	check_eq(ASN1_INTEGER_set(X509_get_serialNumber(c.x509), (long)n), 1);
@@ -95,7 +108,7 @@ static inline struct cert cert_make(struct certs *all, const struct cert *issuer
 	cert_extend(c.x509, signer, NID_authority_key_identifier, "keyid");
 	if (wish.names)
 		cert_extend(c.x509, signer, NID_subject_alt_name, wish.names);
-	check(X509_sign(c.x509, issuer ? issuer->key : c.key, EVP_sha256()) > 0);
+	check(cert_sign(c.x509, issuer ? issuer->key : c.key) > 0);
 	cert_write(all, &c, wish.authority ? "authority" : "leaf", n);
 	return c;
 }

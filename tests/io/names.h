@@ -56,7 +56,7 @@ static inline void add_ip(struct torc__ips *ips, const char *text)
 	ip->v6.sin6_family = AF_INET6;
 }
 
-static inline int answer(const char *name, struct torc__ips *ret)
+static inline int answer(const char *name, int family, struct torc__ips *ret)
 {
 	if (begins(name, "missing"))
 		return -ENOENT;
@@ -66,17 +66,19 @@ static inline int answer(const char *name, struct torc__ips *ret)
 		return -EAGAIN;
 	if (begins(name, "fail"))
 		return -EREMOTEIO;
-	*ret = fake.ips;
-	if (!ret->count)
-		add_ip(ret, "192.0.2.1");
-	return 0;
+	if (!fake.ips.count)
+		add_ip(&fake.ips, "192.0.2.1");
+	ret->count = 0;
+	for (unsigned i = 0; i < fake.ips.count; i++)
+		if (!family || fake.ips.list[i].any.sa_family == family)
+			ret->list[ret->count++] = fake.ips.list[i];
+	return ret->count ? 0 : -ENODATA;
 }
 
 static inline int fake_resolver(const char *name, int family, struct torc__ips *ret)
 {
 	int r;
 
-	(void)family;
 	pthread_mutex_lock(&fake.lock);
 	fake.calls++;
 	snprintf(fake.last, sizeof(fake.last), "%s", name);
@@ -84,7 +86,7 @@ static inline int fake_resolver(const char *name, int family, struct torc__ips *
 		fake.inside_most = fake.inside;
 	if (begins(name, "held"))
 		be_held();
-	r = answer(name, ret);
+	r = answer(name, family, ret);
 	fake.inside--;
 	pthread_mutex_unlock(&fake.lock);
 	return r;

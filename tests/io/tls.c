@@ -299,7 +299,7 @@ Test(tls, a_weak_key_is_refused_by_both_ends)
 
 	certs_open(&all);
 	weak = cert_make(&all, NULL, (struct cert_wish){ .subject = "a.test", .rsa_bits = 1024 });
-	c = (struct torc_tls_certificate){ weak.cert_file, weak.key_file };
+	c = (struct torc_tls_certificate){ .cert_file = weak.cert_file, .key_file = weak.key_file };
 	cr_assert_eq(torc_tls_server_create(&o, &tls, why), -EINVAL);
 	cr_assert(strstr(why, weak.cert_file) && strstr(why, "key too small"), "%s", why);
 	cert_free(&weak);
@@ -394,7 +394,8 @@ Test(tls, a_server_may_ask_for_certificates_of_clients_or_require_them)
 	open_world(&stranger, (struct cert_wish){ 0 });
 	for (size_t i = 0; i < COUNT(cases); i++) {
 		const struct cert *own = cases[i].shows == 2 ? &stranger.leaf : &w.leaf;
-		struct torc_tls_certificate c = { own->cert_file, own->key_file };
+		struct torc_tls_certificate c = { .cert_file = own->cert_file,
+						  .key_file = own->key_file };
 		struct torc_tls_options so = { .verify = cases[i].verify,
 					       .ca_file = w.authority.cert_file };
 		struct torc_tls_options co = { .certificates = &c,
@@ -446,9 +447,12 @@ Test(tls, the_certificate_is_chosen_by_the_name_that_is_asked_for)
 				  .subject = "b", .rsa_bits = 2048, .names = "DNS:b.test" });
 	wild = cert_make(&w.all, &w.authority,
 			 (struct cert_wish){ .subject = "c", .names = "DNS:*.c.test" });
-	three[0] = (struct torc_tls_certificate){ w.leaf.cert_file, w.leaf.key_file };
-	three[1] = (struct torc_tls_certificate){ other.cert_file, other.key_file };
-	three[2] = (struct torc_tls_certificate){ wild.cert_file, wild.key_file };
+	three[0] = (struct torc_tls_certificate){ .cert_file = w.leaf.cert_file,
+						  .key_file = w.leaf.key_file };
+	three[1] = (struct torc_tls_certificate){ .cert_file = other.cert_file,
+						  .key_file = other.key_file };
+	three[2] = (struct torc_tls_certificate){ .cert_file = wild.cert_file,
+						  .key_file = wild.key_file };
 	cr_assert_eq(torc_tls_server_create(&o, &server, NULL), 0);
 	for (size_t i = 0; i < COUNT(cases); i++) {
 		struct trial t = { .server = server, .client = w.client, .host = cases[i].host };
@@ -578,7 +582,7 @@ Test(tls, wrong_options_are_refused_with_a_reason)
 {
 	static const char *const pins[] = { "too short", NULL };
 	static const char *const alpn[] = { "", NULL };
-	struct torc_tls_certificate c = { "/nowhere/cert.pem", NULL };
+	struct torc_tls_certificate c = { .cert_file = "/nowhere/cert.pem" };
 	const struct torc_tls_options cases[] = {
 		{ 0 },
 		{ .certificates = &c, .certificate_count = 1 },

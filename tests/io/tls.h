@@ -7,6 +7,7 @@
 #include <torc/io/tls.h>
 
 #include "tests/io/certs.h"
+#include "tests/io/run.h"
 
 /* What most tests need: an authority, and a server's certificate from it. */
 struct world {
@@ -17,7 +18,8 @@ struct world {
 
 static inline struct torc_tls *server_with(const struct cert *leaf, struct torc_tls_options o)
 {
-	struct torc_tls_certificate c = { leaf->cert_file, leaf->key_file };
+	struct torc_tls_certificate c = { .cert_file = leaf->cert_file,
+					  .key_file = leaf->key_file };
 	char why[TORC_TLS_WHY_MAX] = "";
 	struct torc_tls *tls;
 

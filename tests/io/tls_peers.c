@@ -367,7 +367,8 @@ Test(tls_peers, a_server_that_wants_a_certificate_gets_ours_or_refuses_us)
 	open_world(&w, (struct cert_wish){ 0 });
 	ours = cert_make(&w.all, &w.authority, (struct cert_wish){ .subject = "us" });
 	for (size_t i = 0; i < COUNT(versions); i++) {
-		struct torc_tls_certificate c = { ours.cert_file, ours.key_file };
+		struct torc_tls_certificate c = { .cert_file = ours.cert_file,
+						  .key_file = ours.key_file };
 		struct torc_tls *tls =
 			client_with(&w.authority,
 				    (struct torc_tls_options){ .certificates = &c,

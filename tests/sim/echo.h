@@ -20,11 +20,17 @@
 #define BUFFERS_MOST  56u
 #define BUFFERS_CHAOS (CHAOS(SHORT) | CHAOS(BUSY) | CHAOS(RACE) | CHAOS(OVERFLOW) | SLOWS)
 
+/* What TLS adds to the last of it, and says by itself. */
+#define UNSENT_MORE 1000u
+
 static inline void check_bounds(const struct torc_stream *stream)
 {
-	check_le(stream->pending_len + stream->sending_len - stream->sending_offset, UNSENT_MOST);
+	check_le(stream->pending_len + stream->sending_len - stream->sending_offset,
+		 stream->above ? UNSENT_MOST + UNSENT_MORE : UNSENT_MOST);
 	if (no_chaos(BUFFERS_CHAOS))
 		check_le(stream->rx_count, BUFFERS_MOST);
+	if (stream->below)
+		check_bounds(stream->below);
 }
 
 /* Of what has come, two buffers in one piece. No more than these are copied, however many there are. */

@@ -191,29 +191,42 @@ static inline void check_ways(const struct way *ways)
 			check_eq(ways[i].read, ways[i].written);
 }
 
+static inline bool open_ends(struct torc_stream *a, struct torc_stream *b)
+{
+	int fds[2];
+
+	if (torc_sys_socketpair(AF_UNIX, SOCK_STREAM, 0, fds) < 0)
+		return false;
+	if (torc_stream_open(a, fds[0]) == 0 && torc_stream_open(b, fds[1]) == 0)
+		return true;
+	torc_close(fds[0]);
+	torc_close(fds[1]);
+	return false;
+}
+
+/* Nobody reads what is unsent. */
+static inline void close_ends(struct torc_stream *a, struct torc_stream *b)
+{
+	struct torc_scope scope;
+
+	torc_scope_enter(&scope, TORC_SECONDS(1));
+	(void)torc_stream_close(a);
+	(void)torc_stream_close(b);
+	torc_scope_leave(&scope);
+}
+
 static inline int pair_scenario(void *arg)
 {
 	struct torc_stream a, b;
-	struct torc_scope scope;
 	struct way ways[2] = { { .from = &a, .to = &b, .number = 3 },
 			       { .from = &b, .to = &a, .number = 4 } };
-	int fds[2];
 
 	(void)arg;
-	if (torc_sys_socketpair(AF_UNIX, SOCK_STREAM, 0, fds) < 0)
+	if (!open_ends(&a, &b))
 		return 0;
-	if (torc_stream_open(&a, fds[0]) < 0 || torc_stream_open(&b, fds[1]) < 0) {
-		torc_close(fds[0]);
-		torc_close(fds[1]);
-		return 0;
-	}
 	run_ways(ways);
 	check_ways(ways);
-	/* Nobody reads what is unsent. */
-	torc_scope_enter(&scope, TORC_SECONDS(1));
-	(void)torc_stream_close(&a);
-	(void)torc_stream_close(&b);
-	torc_scope_leave(&scope);
+	close_ends(&a, &b);
 	return 0;
 }
 

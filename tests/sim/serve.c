@@ -11,6 +11,7 @@
 #include "tests/sim/listen.h"
 #include "tests/sim/pair.h"
 #include "tests/sim/streams.h"
+#include "tests/sim/tls.h"
 #include "tests/sim/udp.h"
 #include "tests/sim/web.h"
 
@@ -26,8 +27,10 @@ int main(int argc, char **argv)
 		{ .name = "udp", .fn = udp_scenario },
 		{ .name = "streams", .fn = streams_scenario },
 		{ .name = "echo-pair", .fn = echo_pair_scenario },
+		{ .name = "tls", .fn = tls_scenario },
 		{ .name = NULL },
 	};
 
+	tls_make_keys();
 	return torc_sim_main(argc, argv, scenarios);
 }

@@ -25,6 +25,7 @@ struct serving {
 	unsigned address_count; /* 0: it could not */
 	struct torc_event listening;
 	int most;                       /* connections; 0: no limit */
+	unsigned version;               /* of tests/sim/tls.h: 0 or 1 */
 	uint64_t grace_ns;              /* 0: the default */
 	uint64_t idle_ns;               /* after which it drops a silent connection; 0: never */
 	atomic_int connections, served; /* handlers that run, and that have run */
