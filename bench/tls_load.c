@@ -451,6 +451,12 @@ static void fill(char *to, size_t len, uint64_t at)
 		to[i] = (char)((at + i) * 31 + ((at + i) >> 8) * 7 + ((at + i) >> 16));
 }
 
+static void cork(const struct conn *c, int on)
+{
+	setsockopt(c->fd, IPPROTO_TCP, TCP_CORK, &on, sizeof(on));
+}
+
+/* The end goes right behind the last bytes: a server may see both at once. */
 static uint64_t echo_send(struct conn *c, uint64_t sent)
 {
 	static char piece[16000];
@@ -459,12 +465,14 @@ static uint64_t echo_send(struct conn *c, uint64_t sent)
 
 	fill(piece, len,
 	     sent); /* the same again, if it could not be sent: SSL_write(3) wants it so */
+	cork(c, 1);
 	n = transmit(c, piece, len);
 	if (n != -EAGAIN && n <= 0)
 		die("echo: write");
 	sent += n > 0 ? (uint64_t)n : 0;
 	if (sent == opt.bytes && SSL_shutdown(c->ssl) < 0)
 		die("echo: close_notify");
+	cork(c, 0);
 	return sent;
 }
 
