@@ -26,8 +26,8 @@
  *
  * Memory. Beside what OpenSSL has of its own (some 14 KiB), a connection that waits for data holds 1 KiB and the stream.
  * OpenSSL runs on the stack of the loop's thread (torc_call_deep), so that fibers need no larger stacks. What a private
- * RSA key computes takes most of a millisecond and is done by other threads (torc_offload), so that the loop
- * goes on; with an elliptic key a handshake takes a fraction of that, and stays where it is.
+ * RSA key computes takes most of a millisecond and is done by other threads (torc_offload), as many as there are cores, so that
+ * the loop goes on; with an elliptic key a handshake takes a fraction of that, and stays where it is, one in a turn.
  */
 #ifndef TORC_IO_TLS_H
 #define TORC_IO_TLS_H
@@ -104,7 +104,8 @@ struct torc_tls_options {
  * torc_tls_server_create, torc_tls_client_create - a configuration.
  *
  * Its defaults are what Mozilla calls "intermediate": TLS 1.2 with forward secrecy and authenticated encryption only, and 1.3;
- * keys of 112 bits of security or more (RSA from 2048 on); neither compression nor renegotiation.
+ * keys of 112 bits of security or more (RSA from 2048 on); neither compression nor renegotiation. Unlike there a server chooses the
+ * cipher: AES with 128 bits first, but ChaCha20 for a client that prefers it.
  *
  *   @options  may be NULL for a client
  *   @ret      to be given back: torc_tls_unref

@@ -16,6 +16,7 @@
 #include <torc/executor/offload.h>
 
 #include "core/internal/system.h"
+#include "core/internal/thread.h"
 #include "io/internal/tls.h"
 
 #define HANDSHAKES_MAX 1024
@@ -25,6 +26,8 @@
 	"ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-"    \
 	"SHA384:ECDHE-RSA-AES256-GCM-SHA384:ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-" \
 	"POLY1305"
+/* And for 1.3: 128 bits are as good, and cheaper. */
+#define SUITES "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256"
 #define GROUPS "X25519:P-256:P-384"
 
 /* What is being made, and where to say why it cannot be. */
@@ -221,6 +224,7 @@ static int set_policy(const struct making *m, SSL_CTX *context)
 	if (SSL_CTX_set_min_proto_version(context, least) != 1 ||
 	    SSL_CTX_set_max_proto_version(context, most) != 1 ||
 	    SSL_CTX_set_cipher_list(context, CIPHERS) != 1 ||
+	    SSL_CTX_set_ciphersuites(context, SUITES) != 1 ||
 	    SSL_CTX_set1_groups_list(context, GROUPS) != 1)
 		return fail_by_reason(m, "the defaults");
 	return 0;
@@ -461,6 +465,7 @@ static void destroy(struct torc_tls *tls)
 	torc__tls_sessions_done(tls);
 	free_names(&tls->names);
 	torc_sem_done(&tls->handshakes);
+	torc_sem_done(&tls->threads);
 	pthread_mutex_destroy(&tls->lock);
 	torc__free(tls);
 }
@@ -481,6 +486,7 @@ static int create(bool server, const struct torc_tls_options *o, struct torc_tls
 	tls->options = o ? *o : defaults;
 	torc_sem_init(&tls->handshakes,
 		      tls->options.handshakes_max ? tls->options.handshakes_max : HANDSHAKES_MAX);
+	torc_sem_init(&tls->threads, torc__thread_cores());
 	pthread_mutex_init(&tls->lock, NULL);
 	r = copy_options(tls, o ? o : &defaults);
 	if (!r)

@@ -318,7 +318,7 @@ static bool computes_elsewhere(const struct torc__tls *t)
 	return t->set->heavy && t->sent_bytes < FLIGHT_LEAST;
 }
 
-static int advance_elsewhere(struct torc__tls *t)
+static int advance_away(struct torc__tls *t)
 {
 	struct torc_slice view;
 	int r, settled;
@@ -329,19 +329,48 @@ static int advance_elsewhere(struct torc__tls *t)
 	}
 	t->ended = t->below.rx_eof && !t->in_len;
 	t->away = true;
-	t->advanced = false;
 	r = torc_offload(advance, t);
 	t->away = false;
 	settled = torc__tls_bio_settle(t);
 	return settled < 0 ? settled : r;
 }
 
-/* Where no thread can be had, the loop has to. */
+/* No more threads than cores: each would take its share of this loop's core. */
+static int advance_elsewhere(struct torc__tls *t)
+{
+	int r = torc_sem_acquire(&t->config->threads, 1);
+
+	if (r < 0)
+		return r;
+	r = advance_away(t);
+	torc_sem_release(&t->config->threads, 1);
+	return r;
+}
+
+/* A burst of handshakes is not to hold up the loop's other fibers for all of its length: one in a turn. */
+static int advance_here(struct torc__tls *t)
+{
+	struct torc__buffers *b = t->below.buffers;
+	int r = 0;
+
+	while (!r && b->loop->stats.turns < b->handshake_turn)
+		r = torc_yield();
+	if (r < 0)
+		return r;
+	b->handshake_turn = b->loop->stats.turns + 1;
+	return torc_call_deep(advance, t);
+}
+
+/* Where no thread can be had, the loop has to. What is left when a server's key has computed is little. */
 static int advance_somewhere(struct torc__tls *t)
 {
-	int r = computes_elsewhere(t) ? advance_elsewhere(t) : torc_call_deep(advance, t);
+	int r;
 
-	return r == -EAGAIN && !t->advanced ? torc_call_deep(advance, t) : r;
+	t->advanced = false;
+	if (t->config->server && t->sent_bytes >= FLIGHT_LEAST)
+		return torc_call_deep(advance, t);
+	r = computes_elsewhere(t) ? advance_elsewhere(t) : advance_here(t);
+	return r == -EAGAIN && !t->advanced ? advance_here(t) : r;
 }
 
 /* A client begins, and a server with what it has received. */

@@ -479,6 +479,7 @@ Test(server, draining_closes_idle_connections_at_once)
 static int two_steps(struct torc_stream *s, void *arg)
 {
 	struct served *sv = arg;
+	bool spoke = false;
 	char c;
 	int r;
 
@@ -489,12 +490,14 @@ static int two_steps(struct torc_stream *s, void *arg)
 		if (r <= 0)
 			break;
 		torc_stream_set_busy(s, true);
+		spoke = true;
 		check_eq(torc_stream_write(s, "1", 1), 0);
 		r = torc_stream_read(s, &c, 1);
 		if (r > 0)
 			check_eq(torc_stream_write(s, "2", 1), 0);
 	} while (r > 0);
-	sv->last_result = r;
+	if (spoke) /* those that only look whether somebody listens may be later */
+		sv->last_result = r;
 	sv->finished++;
 	return r;
 }

@@ -496,3 +496,42 @@ Test(tls_bounds, who_has_kernel_tls_switched_on_for_all_programs_gets_it_by_open
 	in_world(with_kernel, defaults, defaults);
 	in_world(with_kernel, old, old);
 }
+
+/* --- the loop's time --- */
+
+#define BURST 20
+
+static int one_of_burst(void *arg)
+{
+	struct world *w = arg;
+	struct torc_stream s[2];
+
+	open_encrypted(w, s, true);
+	close_both(s);
+	return 0;
+}
+
+/* Each handshake is computed in three steps at least that have a turn of their own: two of the client's, one of the server's. */
+static int burst(void *arg)
+{
+	struct torc_stats before, after;
+	struct torc_group g;
+
+	torc_stats(&before);
+	torc_group_enter(&g);
+	for (int i = 0; i < BURST; i++)
+		check_eq(torc_group_spawn(&g, one_of_burst, arg), 0);
+	check_eq(torc_group_wait(&g), 0);
+	torc_stats(&after);
+	check_ge(after.turns - before.turns, 3 * BURST);
+	return 0;
+}
+
+Test(tls_bounds, a_burst_of_handshakes_leaves_turns_to_others)
+{
+	struct world w;
+
+	open_world(&w, (struct cert_wish){ 0 });
+	run(burst, &w);
+	close_world(&w);
+}
