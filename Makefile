@@ -15,7 +15,7 @@ PORT ?= 8080
 PREFIX ?= /usr/local
 FUZZ_SECONDS ?= 30
 SOAK_SECONDS ?= 600
-SEEDS ?= 10000
+SEEDS ?= 6000
 TESTS ?= *
 
 ifeq ($(origin CC),default)
@@ -315,7 +315,7 @@ help:
 #?   PREFIX=/usr/local DESTDIR=   for install
 #?   FUZZ_SECONDS=30              for fuzz, per target
 #?   SOAK_SECONDS=600             for soak
-#?   SEEDS=10000                  for sim, per scenario
+#?   SEEDS=6000                   for sim, per scenario
 #?   BUILD=build                  where to build; each variant has a directory of its own there
 #?
 #? A single unit test: build/tests/io-stream --filter 'stream/*half*' --verbose
