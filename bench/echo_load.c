@@ -36,6 +36,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "bench/server_ticks.h"
+
 enum {
 	SQ_ENTRIES = 1024,
 	CQ_ENTRIES = 16384,
@@ -109,26 +111,14 @@ static uint64_t clock_ns(void)
 	return (uint64_t)t.tv_sec * 1000000000U + (uint64_t)t.tv_nsec;
 }
 
-/* Fields 14 and 15 of proc_pid_stat(5): user and system time; the second field may have anything but ')' last. */
 static uint64_t server_ticks(void)
 {
-	char path[32], text[1024];
-	unsigned long user, system;
-	const char *fields;
-	FILE *file;
+	uint64_t ticks = 0;
+	int r = opt.server ? server_ticks_read(opt.server, &ticks) : 0;
 
-	if (!opt.server)
-		return 0;
-	snprintf(path, sizeof(path), "/proc/%u/stat", opt.server);
-	file = fopen(path, "re");
-	if (!file)
-		die(path, errno);
-	fields = fgets(text, sizeof(text), file) ? strrchr(text, ')') : NULL;
-	fclose(file);
-	if (!fields || sscanf(fields, ") %*c %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %lu %lu",
-			      &user, &system) != 2)
-		die(path, EPROTO);
-	return user + system;
+	if (r < 0)
+		die("--server", -r);
+	return ticks;
 }
 
 /* ---- the log-linear histogram ---- */

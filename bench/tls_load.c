@@ -43,6 +43,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "bench/server_ticks.h"
+
 enum {
 	CONNS_MAX = 4096,
 	SAMPLES_MAX = 1 << 20,
@@ -108,26 +110,15 @@ static uint64_t now_ns(void)
 	return (uint64_t)ts.tv_sec * NS_PER_S + (uint64_t)ts.tv_nsec;
 }
 
-/* Fields 14 and 15 of proc_pid_stat(5): user and system time; the second field may have anything but ')' last. */
 static uint64_t server_ticks(void)
 {
-	unsigned long user, kernel;
-	char path[32], text[1024];
-	const char *fields;
-	FILE *file;
+	uint64_t ticks = 0;
+	int r = opt.server ? server_ticks_read(opt.server, &ticks) : 0;
 
-	if (!opt.server)
-		return 0;
-	snprintf(path, sizeof(path), "/proc/%u/stat", opt.server);
-	file = fopen(path, "re");
-	if (!file)
-		die(path);
-	fields = fgets(text, sizeof(text), file) ? strrchr(text, ')') : NULL;
-	fclose(file);
-	if (!fields || sscanf(fields, ") %*c %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %lu %lu",
-			      &user, &kernel) != 2)
-		die(path);
-	return user + kernel;
+	errno = -r;
+	if (r < 0)
+		die("--server");
+	return ticks;
 }
 
 /* ---- one connection ---- */

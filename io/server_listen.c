@@ -12,14 +12,8 @@
 
 #include "core/internal/system.h"
 #include "io/internal/activation.h"
+#include "io/internal/dial.h"
 #include "io/internal/listener.h"
-
-#define TLS "tls://"
-
-static bool is_encrypted(const char *address)
-{
-	return !strncmp(address, TLS, strlen(TLS));
-}
 
 /* Can there be only one socket for it, which all loops share? */
 static bool is_single(const char *address)
@@ -85,18 +79,18 @@ static struct torc__seat *first_seat(const struct torc__server *sv, size_t addre
 
 static int take_seat(struct torc__server *sv, struct torc__station *st, size_t address, int fd)
 {
-	const char *text = sv->options->addresses[address];
+	const char *text = sv->options->addresses[address], *plain = torc__behind_tls(text);
 	struct torc__seat *seat = &st->seats[st->open];
 	int r = 0;
 
 	seat->address = address;
-	seat->encrypted = is_encrypted(text);
+	seat->encrypted = plain != NULL;
 	if (seat->encrypted && !sv->options->tls)
 		r = -EINVAL;
 	else if (fd >= 0)
 		take_over(seat, text, fd);
 	else if (st == sv->stations)
-		r = listen_first(&seat->listener, seat->encrypted ? text + strlen(TLS) : text);
+		r = listen_first(&seat->listener, plain ? plain : text);
 	else
 		r = listen_too(seat, first_seat(sv, address));
 	if (r < 0 && sv->options->on_error)
@@ -166,9 +160,9 @@ void torc__server_tell_error(const struct torc__server *sv, int error)
 static void tell_address(const struct torc__server *sv, const struct torc__seat *seat)
 {
 	const char *address = seat->listener.address, *rest = strstr(address, "://");
-	char text[TORC_ADDRESS_MAX + sizeof(TLS)];
+	char text[TORC_ADDRESS_MAX + sizeof(TORC__TLS_SCHEME)];
 
-	snprintf(text, sizeof(text), "%s%s", TLS, rest ? rest + 3 : address);
+	snprintf(text, sizeof(text), "%s%s", TORC__TLS_SCHEME, rest ? rest + 3 : address);
 	sv->options->on_listen(seat->encrypted ? text : address, sv->options->arg);
 }
 

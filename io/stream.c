@@ -783,14 +783,27 @@ static int fate_of_written(struct torc_stream *s)
 	return s->tx_none ? 0 : s->tx_error;
 }
 
+static void drop_received(struct torc_stream *s)
+{
+	while (s->rx_count)
+		drop_first_buffer(s);
+	drop_spill(s);
+}
+
+void torc__stream_fail(struct torc_stream *s, int error)
+{
+	torc__stream_stop_receiving(s);
+	drop_received(s);
+	s->rx_error = error;
+	torc__stream_tx_failed(s, error);
+}
+
 int torc_stream_close(struct torc_stream *s)
 {
 	int r = fate_of_written(s);
 
 	end_operations(s);
-	while (s->rx_count)
-		drop_first_buffer(s);
-	drop_spill(s);
+	drop_received(s);
 	drop_pending(s);
 	drop_sending(s);
 	s->kind->close(s);

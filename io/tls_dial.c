@@ -1,6 +1,7 @@
 /*
  * io/tls_dial.c - from an address to an open stream, encrypted or not.
  */
+#include <arpa/inet.h>
 #include <errno.h>
 #include <string.h>
 
@@ -9,32 +10,28 @@
 #include "io/internal/dial.h"
 #include "io/internal/tls.h"
 
-#define TLS "tls://"
-
-/* Whom the certificate must be for: the name, or the address as text without its port and brackets. */
-static void host_of(const struct torc__target *t, char host[TORC_ADDRESS_MAX])
+/* Whom the certificate must be for: the name, or the address as text. */
+static const char *host_of(const struct torc__target *t, char text[INET6_ADDRSTRLEN])
 {
-	char *end;
+	const struct torc_address *a = &t->address;
+	const void *bytes = a->any.sa_family == AF_INET ? (const void *)&a->v4.sin_addr
+							: (const void *)&a->v6.sin6_addr;
 
-	torc_address_format(&t->address, host, TORC_ADDRESS_MAX);
-	end = strrchr(host, ':');
-	if (!end)
-		return;
-	*end = '\0';
-	if (*(end = strstr(host, "://") ? strstr(host, "://") + 3 : host) == '[')
-		end++;
-	memmove(host, end, strlen(end) + 1);
-	host[strcspn(host, "]%")] = '\0';
+	return *t->name ? t->name : inet_ntop(a->any.sa_family, bytes, text, INET6_ADDRSTRLEN);
+}
+
+/* A Unix socket has no name that a certificate could be for. */
+static bool is_of_tcp(const char *text, const struct torc__target *t)
+{
+	return !strstr(text, "://") && (*t->name || t->address.any.sa_family != AF_UNIX);
 }
 
 static int shake_hands(struct torc_stream *s, const struct torc__target *t, struct torc_tls *tls,
 		       char *ret_why)
 {
-	char host[TORC_ADDRESS_MAX];
-	int r;
+	char text[INET6_ADDRSTRLEN];
+	int r = torc_tls_connect(s, tls, host_of(t, text));
 
-	host_of(t, host);
-	r = torc_tls_connect(s, tls, *t->name ? t->name : host);
 	if (r < 0 && ret_why)
 		torc_tls_why(s, ret_why);
 	return r;
@@ -43,13 +40,13 @@ static int shake_hands(struct torc_stream *s, const struct torc__target *t, stru
 int torc_stream_dial(struct torc_stream *s, const char *address,
 		     const struct torc_dial_options *options, struct torc_tls *tls, char *ret_why)
 {
-	bool encrypted = !strncmp(address, TLS, strlen(TLS));
+	const char *encrypted = torc__behind_tls(address);
 	struct torc__target t;
-	int r = torc__target_parse(encrypted ? address + strlen(TLS) : address, &t), fd;
+	int r = torc__target_parse(encrypted ? encrypted : address, &t), fd;
 
 	if (r < 0)
 		return r;
-	if (t.type == SOCK_DGRAM || (encrypted && (!tls || strstr(address + strlen(TLS), "://"))))
+	if (t.type == SOCK_DGRAM || (encrypted && !(tls && is_of_tcp(encrypted, &t))))
 		return -EINVAL;
 	fd = torc__target_connect(&t, options);
 	if (fd < 0)

@@ -515,18 +515,21 @@ static void give_up(struct torc_stream *s, int error)
 	torc__stream_tx_failed(s, error);
 }
 
+/* What was to be encrypted must not go on in the clear, either way. */
+static int refuse(struct torc_stream *s, int error)
+{
+	torc__stream_fail(s, error);
+	return error;
+}
+
 static int start(struct torc_stream *s, struct torc_tls *tls, const char *host)
 {
 	uint64_t ns = tls->options.handshake_ns ? tls->options.handshake_ns : HANDSHAKE_NS;
 	struct torc_scope scope;
 	int r = cover(s, tls, host);
 
-	if (r < 0) {
-		/* What was to be encrypted must not go on in the clear. */
-		s->rx_error = r;
-		torc__stream_tx_failed(s, r);
-		return r;
-	}
+	if (r < 0)
+		return refuse(s, r);
 	torc_scope_enter(&scope, ns);
 	r = shake_hands(s->tls);
 	if (r < 0)
@@ -546,7 +549,7 @@ int torc_tls_connect(struct torc_stream *s, struct torc_tls *tls, const char *ho
 {
 	torc__check(!tls->server, "torc_tls_connect with a server's configuration");
 	if (host && (!*host || strlen(host) >= sizeof(s->tls->host)))
-		return -EINVAL;
+		return refuse(s, -EINVAL);
 	return start(s, tls, host);
 }
 

@@ -4,9 +4,22 @@
 #ifndef TORC_IO_INTERNAL_DIAL_H
 #define TORC_IO_INTERNAL_DIAL_H
 
+#include <string.h>
+
 #include <torc/io/socket.h>
 
 #include "io/internal/name.h"
+
+/* In front of an address that is to be encrypted. */
+#define TORC__TLS_SCHEME "tls://"
+
+/* What is behind "tls://", or NULL: it does not begin with that. */
+static inline const char *torc__behind_tls(const char *address)
+{
+	size_t len = sizeof(TORC__TLS_SCHEME) - 1;
+
+	return strncmp(address, TORC__TLS_SCHEME, len) ? NULL : address + len;
+}
 
 struct torc__target {
 	int type;                    /* of the socket */

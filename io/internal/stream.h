@@ -46,9 +46,8 @@ struct torc__stream_kind {
 	int (*write)(struct torc_stream *s, const void *data, size_t len);
 	int (*shutdown)(struct torc_stream *s); /* everything was sent */
 	void (*close)(struct torc_stream *s);   /* no operation is pending any more */
-	void (*moved)(
-		struct torc_stream
-			*s); /* the structure was copied to here. NULL: nobody has its address */
+	/* The structure was copied to here. NULL: nobody has its address. */
+	void (*moved)(struct torc_stream *s);
 };
 
 /* A stream on these; what can fail was done before. */
@@ -64,6 +63,9 @@ void torc__stream_sent(struct torc_stream *s, int res);
 
 /* Sending has failed; all later writes do, the same way, but after -ECANCELED and -ETIMEDOUT with -EPIPE. */
 void torc__stream_tx_failed(struct torc_stream *s, int error);
+
+/* All reading and writing fails from now on, and what was received is not shown. Not to be cut short. */
+void torc__stream_fail(struct torc_stream *s, int error);
 
 /* What ends the reading beside its own error and end: 0, or why sending has failed. */
 int torc__stream_tx_failure(const struct torc_stream *s);

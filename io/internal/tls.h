@@ -28,7 +28,7 @@ struct torc__tls_session {
 
 #define TORC__TLS_SESSIONS 64
 
-/* One file each, as `files` of the options. */
+/* Copies of what the options point to. */
 struct torc__tls_names {
 	struct torc_tls_certificate *certificates;
 	size_t certificate_count;

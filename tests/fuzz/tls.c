@@ -50,12 +50,7 @@ static void make_keys(void)
 	struct cert authority, leaf;
 
 	certs_open(&all);
-	authority = cert_make(&all, NULL,
-			      (struct cert_wish){
-				      .subject = "authority", .authority = true, .ed25519 = true });
-	leaf = cert_make(&all, &authority,
-			 (struct cert_wish){
-				 .subject = HOST, .names = "DNS:" HOST, .ed25519 = true });
+	certs_make_even(&all, HOST, &authority, &leaf);
 	make_configurations(&authority, &leaf);
 	cert_free(&leaf);
 	cert_free(&authority);

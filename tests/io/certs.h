@@ -113,6 +113,22 @@ static inline struct cert cert_make(struct certs *all, const struct cert *issuer
 	return c;
 }
 
+/* An authority and a certificate of it for one name, both with signatures that are all of one length. */
+static inline void certs_make_even(struct certs *all, const char *host, struct cert *ret_authority,
+				   struct cert *ret_leaf)
+{
+	char names[64];
+
+	snprintf(names, sizeof(names), "DNS:%s", host);
+	*ret_authority =
+		cert_make(all, NULL,
+			  (struct cert_wish){
+				  .subject = "authority", .authority = true, .ed25519 = true });
+	*ret_leaf =
+		cert_make(all, ret_authority,
+			  (struct cert_wish){ .subject = host, .names = names, .ed25519 = true });
+}
+
 /* The list of what an authority has revoked: one certificate, or none for NULL. */
 static inline void cert_revoke(const struct cert *authority, const struct cert *which,
 			       const char *path)

@@ -672,6 +672,7 @@ static int dial_it(void *arg)
 	check_eq(torc_stream_dial(&s, "tls://", NULL, d->w->client, NULL), -EINVAL);
 	check_eq(torc_stream_dial(&s, "tls://tcp://127.0.0.1:1", NULL, d->w->client, NULL),
 		 -EINVAL);
+	check_eq(torc_stream_dial(&s, "tls://unix:/nowhere", NULL, d->w->client, NULL), -EINVAL);
 	check_eq(torc_stream_dial(&s, "udp://127.0.0.1:1", NULL, NULL, NULL), -EINVAL);
 	check_eq(torc_dial(text), -EINVAL);
 	/* in the clear, the server waits for a handshake */

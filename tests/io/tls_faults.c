@@ -640,6 +640,39 @@ Test(tls_faults, an_open_stream_changes_over)
 	in_world(upgrade, defaults, defaults);
 }
 
+/* Whoever does not look at the result must not go on in the clear. */
+static int refused_hosts(void *arg)
+{
+	static const char label[] = "a23456789012345678901234567890.";
+	char too_long[9 * sizeof(label)] = "";
+	const char *const hosts[] = { "", too_long };
+	struct world *w = arg;
+
+	for (int i = 0; i < 9; i++)
+		strcat(too_long, label);
+	for (size_t i = 0; i < 2; i++) {
+		struct torc_stream s[2];
+		struct torc_slice in;
+
+		open_sockets(s);
+		check_eq(torc_stream_write(&s[0], "bait", 4), 0);
+		check_eq(torc_stream_peek(&s[1], &in), 1);
+		check_eq(torc_tls_connect(&s[1], w->client, hosts[i]), -EINVAL);
+		check_eq(torc_stream_write(&s[1], "secret", 6), -EINVAL);
+		check_eq(torc_stream_flush(&s[1]), -EINVAL);
+		check_eq(torc_stream_peek(&s[1], &in), -EINVAL);
+		check_eq(torc_stream_close(&s[1]), -EINVAL);
+		check_eq(torc_stream_peek(&s[0], &in), 0); /* nothing had come */
+		check_eq(torc_stream_close(&s[0]), 0);
+	}
+	return 0;
+}
+
+Test(tls_faults, a_host_that_cannot_be_one_leaves_a_stream_of_no_use)
+{
+	in_world(refused_hosts, defaults, defaults);
+}
+
 /* --- stacks --- */
 
 static int on_small_stacks(void *arg)

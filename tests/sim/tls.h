@@ -41,12 +41,7 @@ static inline void tls_make_keys(void)
 	struct torc_tls_certificate c;
 
 	certs_open(&all);
-	authority = cert_make(&all, NULL,
-			      (struct cert_wish){
-				      .subject = "authority", .authority = true, .ed25519 = true });
-	leaf = cert_make(&all, &authority,
-			 (struct cert_wish){
-				 .subject = TLS_HOST, .names = "DNS:" TLS_HOST, .ed25519 = true });
+	certs_make_even(&all, TLS_HOST, &authority, &leaf);
 	c = (struct torc_tls_certificate){ .cert_file = leaf.cert_file, .key_file = leaf.key_file };
 	for (int i = 0; i < 2; i++) {
 		struct torc_tls_options server = tls_options(12 + i), client = server;
