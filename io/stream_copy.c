@@ -300,11 +300,28 @@ static int copy_all(struct copy *c)
 	return copy_by_memory(c);
 }
 
+/* Where what is written to it goes without being touched; it has been sent what was written before. */
+static int find_bare(struct torc_stream **to)
+{
+	struct torc_stream *s = *to, *bare;
+	int r;
+
+	if (torc__likely(!s->kind->bare) || s->tx_rate)
+		return 0;
+	r = torc_stream_flush(s);
+	bare = r < 0 ? NULL : s->kind->bare(s);
+	*to = bare ? bare : s;
+	return r;
+}
+
 int torc_stream_copy(struct torc_stream *to, struct torc_stream *from, uint64_t most,
 		     uint64_t *ret_copied)
 {
 	struct copy c = { .to = to, .from = from };
 	int r = torc__scope_check(torc__self());
+
+	if (!r)
+		r = find_bare(&c.to);
 
 	torc__stream_took(from, 0);
 	c.left = most < from->rx_left ? most : from->rx_left;

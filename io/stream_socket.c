@@ -91,7 +91,7 @@ static void socket_close(struct torc_stream *s)
 	torc_close(s->fd);
 }
 
-static const struct torc__stream_kind socket_kind = {
+const struct torc__stream_kind torc__socket_kind = {
 	.arm = socket_arm,
 	.send = socket_send,
 	.write = socket_write,
@@ -105,6 +105,6 @@ int torc_stream_open(struct torc_stream *s, int fd)
 
 	if (!b)
 		return -ENOMEM;
-	torc__stream_init(s, &socket_kind, b, fd, fd);
+	torc__stream_init(s, &torc__socket_kind, b, fd, fd);
 	return 0;
 }

@@ -95,6 +95,12 @@ struct torc_tls_options {
 	enum torc_tls_compute compute;
 	uint64_t
 		handshake_ns; /* from torc_tls_accept or _connect on; 0: 10 s; TORC_NEVER: the scope's deadline only */
+	/*
+	 * Let the kernel encrypt what is sent, where it has TLS and the cipher is AES: files then go into the connection without
+	 * a copy (torc_stream_copy). Where it has not, all is as without. A peer that asks for a new key ends the connection
+	 * (-EPROTO): the kernel could not follow.
+	 */
+	bool kernel_sends;
 	uint32_t handshakes_max; /* at once, further ones wait in line; 0: 1024 */
 	uint64_t
 		ticket_ns; /* a server's: how long a session may be resumed; 0: 2 h. Its key changes in half of it */
@@ -198,6 +204,7 @@ struct torc_tls_info {
 	const char *cipher;      /* OpenSSL's name */
 	const char *server_name; /* that the client asked for, or NULL */
 	struct torc_slice alpn;  /* empty: none */
+	bool kernel_sends;       /* it encrypts: see the option */
 	bool has_certificate;    /* of the peer; verified, unless verify is NONE */
 };
 

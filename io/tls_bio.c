@@ -117,7 +117,9 @@ static int bio_write(BIO *bio, const char *data, int len)
 	int r;
 
 	BIO_clear_retry_flags(bio);
-	if (t->away)
+	if (torc__tls_is_left_to_kernel(t))
+		r = torc__tls_kernel_keep(t, t->record_type, data, (size_t)len);
+	else if (t->away)
 		r = keep(t, data, (size_t)len);
 	else if (is_flooded(t))
 		r = -ENOBUFS;
@@ -144,12 +146,20 @@ int torc__tls_bio_settle(struct torc__tls *t)
 
 /* --- the rest --- */
 
+/* openssl/bio.h has these as numbers that are taken, BIO_s_socket's source what they are for. */
+#define SET_KTLS_SEND     72 /* number: of what is sent; pointer: struct tls_crypto_info, linux/tls.h */
+#define SET_KTLS_CTRL_MSG 74 /* number: the type of the record that is written next */
+
 static long bio_ctrl(BIO *bio, int command, long number, void *pointer)
 {
-	(void)number, (void)pointer;
+	struct torc__tls *t = BIO_get_data(bio);
+
 	switch (command) {
 	case BIO_CTRL_FLUSH: return 1;
-	case BIO_CTRL_EOF: return is_at_end(BIO_get_data(bio));
+	case BIO_CTRL_EOF: return is_at_end(t);
+	case SET_KTLS_SEND: return number && torc__tls_kernel_take_keys(t, pointer);
+	case BIO_CTRL_GET_KTLS_SEND: return torc__tls_is_left_to_kernel(t);
+	case SET_KTLS_CTRL_MSG: t->record_type = (unsigned char)number; return 1;
 	default: return 0;
 	}
 }

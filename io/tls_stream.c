@@ -65,7 +65,7 @@ static void drop_buffer(struct torc__tls *t)
 {
 	size_t none;
 
-	if (!t->buffered || t->error)
+	if (!t->buffered || t->error || torc__tls_is_left_to_kernel(t))
 		return;
 	t->buffered = false;
 	(void)SSL_write_ex(t->ssl, "", 0, &none);
@@ -142,6 +142,8 @@ static int tls_arm(struct torc_stream *s)
 	if (r < 0 && r != -ENOMEM)
 		s->rx_error = r;
 	s->rx_eof |= !r;
+	if (t->records_len && !torc__stream_unsent(&t->below))
+		(void)torc__tls_kernel_follow(t); /* why, to the peer */
 	return r < 0 ? r : 1;
 }
 
@@ -184,11 +186,46 @@ static int encrypt(void *arg)
 	return SSL_get_error(t->ssl, r) == SSL_ERROR_WANT_READ ? -EAGAIN : torc__tls_failed(t);
 }
 
+/* What is unsent there is as it is here: the same piece of memory, if there is none yet. */
+static int pass_down(struct torc_stream *s)
+{
+	struct torc_stream *b = s->below;
+
+	if (b->pending)
+		return torc__stream_append(b, s->sending, s->sending_len);
+	b->pending = s->sending;
+	b->pending_len = s->sending_len;
+	b->pending_capacity = s->sending_capacity;
+	s->sending = NULL;
+	return 0;
+}
+
+/* OpenSSL answers a peer that asks for a new key before it writes again, and the kernel knows of none. */
+static int why_not_by_kernel(struct torc__tls *t)
+{
+	int r = why_not(t);
+
+	if (!r && SSL_get_key_update_type(t->ssl) != SSL_KEY_UPDATE_NONE)
+		r = t->error = -EPROTO;
+	t->messages = 0;
+	return r;
+}
+
+static int encrypt_or_pass(struct torc_stream *s, struct writing *w)
+{
+	int r;
+
+	if (w->t->sender != TORC__TLS_IS_KERNEL)
+		return encrypt(w);
+	r = why_not_by_kernel(w->t);
+	return r ? r : pass_down(s);
+}
+
 static void tls_send(struct torc_stream *s)
 {
 	struct writing w = { s->tls, s->sending + s->sending_offset,
 			     s->sending_len - s->sending_offset };
-	int r = s->tx_error ? s->tx_error : encrypt(&w);
+	int r = s->tx_error ? s->tx_error : encrypt_or_pass(s, &w);
 
 	if (r == -EAGAIN)
 		return; /* read_some comes back to it */
@@ -211,6 +248,10 @@ static int tls_write(struct torc_stream *s, const void *data, size_t len)
 	size_t done = 0;
 	int r = 0;
 
+	if (s->tls->sender == TORC__TLS_IS_KERNEL) {
+		r = why_not_by_kernel(s->tls);
+		return r ? r : torc_stream_write(s->below, data, len);
+	}
 	while (!r && done < len) {
 		struct writing w = { s->tls, (const char *)data + done, len - done };
 
@@ -226,7 +267,7 @@ static int tls_write(struct torc_stream *s, const void *data, size_t len)
 
 /* --- the end --- */
 
-static int notify(void *arg)
+static int shut_down(void *arg)
 {
 	struct torc__tls *t = arg;
 
@@ -234,6 +275,13 @@ static int notify(void *arg)
 	if (SSL_shutdown(t->ssl) >= 0)
 		return 0;
 	return torc__tls_failed(t);
+}
+
+static int notify(struct torc__tls *t)
+{
+	int r = torc_call_deep(shut_down, t);
+
+	return !r && t->records_len ? torc__tls_kernel_follow(t) : r;
 }
 
 static bool may_notify(const struct torc_stream *s)
@@ -247,7 +295,7 @@ static bool may_notify(const struct torc_stream *s)
 static int tls_shutdown(struct torc_stream *s)
 {
 	struct torc__tls *t = s->tls;
-	int r = may_notify(s) ? torc_call_deep(notify, t) : 0;
+	int r = may_notify(s) ? notify(t) : 0;
 
 	return r < 0 ? r : torc_stream_shutdown(&t->below);
 }
@@ -261,6 +309,7 @@ static int free_connection(void *arg)
 	torc__tls_set_give(t->set);
 	torc_tls_unref(t->config);
 	torc__free(t->out);
+	torc__tls_kernel_forget(t);
 	return 0;
 }
 
@@ -269,7 +318,7 @@ static void tls_close(struct torc_stream *s)
 	struct torc__tls *t = s->tls;
 
 	if (may_notify(s))
-		(void)torc_call_deep(notify, t);
+		(void)notify(t);
 	torc_stream_close(&t->below);
 	(void)torc_call_deep(free_connection, t);
 	torc__free(t);
@@ -284,6 +333,12 @@ static void tls_moved(struct torc_stream *s)
 	t->below.above = s;
 }
 
+static struct torc_stream *tls_bare(struct torc_stream *s)
+{
+	return s->tls->sender == TORC__TLS_IS_KERNEL && !why_not_by_kernel(s->tls) ? s->below
+										   : NULL;
+}
+
 static const struct torc__stream_kind tls_kind = {
 	.arm = tls_arm,
 	.send = tls_send,
@@ -291,6 +346,7 @@ static const struct torc__stream_kind tls_kind = {
 	.shutdown = tls_shutdown,
 	.close = tls_close,
 	.moved = tls_moved,
+	.bare = tls_bare,
 };
 
 /* --- the handshake --- */
@@ -383,6 +439,11 @@ static int converse(struct torc__tls *t)
 		bool ended = !r;
 
 		r = advance_somewhere(t);
+		if (torc__tls_is_left_to_kernel(t) && (!r || r == -EAGAIN)) {
+			int followed = torc__tls_kernel_follow(t);
+
+			r = followed < 0 ? followed : r;
+		}
 		if (r != -EAGAIN)
 			break;
 		/* OpenSSL has to see the end too; not to ask it for ever if it does not */
@@ -424,6 +485,7 @@ static int make_connection(void *arg)
 		SSL_set_accept_state(t->ssl);
 	else
 		SSL_set_connect_state(t->ssl);
+	torc__tls_kernel_probe(t);
 	return torc__tls_bio_attach(t);
 }
 
@@ -510,6 +572,8 @@ static void give_up(struct torc_stream *s, int error)
 {
 	int r = torc_stream_flush(&s->tls->below);
 
+	if (!r && s->tls->records_len)
+		r = torc__tls_kernel_follow(s->tls);
 	(void)r;
 	s->tls->error = error;
 	torc__stream_tx_failed(s, error);
@@ -571,6 +635,7 @@ bool torc_tls_info(const struct torc_stream *s, struct torc_tls_info *ret)
 		.cipher = SSL_get_cipher_name(ssl),
 		.server_name = SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name),
 		.alpn = { (const char *)alpn, alpn_len },
+		.kernel_sends = s->tls->sender == TORC__TLS_IS_KERNEL,
 		.has_certificate = SSL_get0_peer_certificate(ssl) != NULL,
 	};
 	return true;

@@ -48,7 +48,11 @@ struct torc__stream_kind {
 	void (*close)(struct torc_stream *s);   /* no operation is pending any more */
 	/* The structure was copied to here. NULL: nobody has its address. */
 	void (*moved)(struct torc_stream *s);
+	/* The stream below if all that is written goes there as it is, else NULL. NULL: it never does. */
+	struct torc_stream *(*bare)(struct torc_stream *s);
 };
+
+extern const struct torc__stream_kind torc__socket_kind; /* stream_socket.c */
 
 /* A stream on these; what can fail was done before. */
 void torc__stream_init(struct torc_stream *s, const struct torc__stream_kind *kind,

@@ -62,6 +62,14 @@ struct torc_tls {
 	uint64_t uses;
 };
 
+/* Who encrypts what is sent. */
+enum torc__tls_sender {
+	TORC__TLS_IS_OPENSSL,
+	TORC__TLS_MAY_BE_KERNEL, /* it could, and OpenSSL knows */
+	TORC__TLS_HAS_KEYS, /* OpenSSL is done, and the kernel is to begin: torc__tls_kernel_follow */
+	TORC__TLS_IS_KERNEL,
+};
+
 /* One stream's. */
 struct torc__tls {
 	struct torc_stream below;
@@ -83,6 +91,12 @@ struct torc__tls {
 	unsigned long reason; /* OpenSSL's */
 	long verify;          /* X509_V_... */
 	bool unpinned;
+	enum torc__tls_sender sender;
+	unsigned char record_type; /* of what OpenSSL writes next; 0: it does not say */
+	unsigned key_bytes;
+	char keys[64];
+	char *records; /* of other types than data, to be sent by the kernel: tls_kernel.c */
+	size_t records_len;
 	char host[256];
 	char peer[TORC_ADDRESS_MAX];
 };
@@ -101,6 +115,27 @@ void torc__tls_session_offer(struct torc__tls *t);
 int torc__tls_bio_attach(struct torc__tls *t);
 /* On the loop: what was taken and written while it was away. 0 or -ENOMEM. */
 int torc__tls_bio_settle(struct torc__tls *t);
+
+/* What the kernel does for us; tests have others. 0 or a negative errno; `send` may suspend. */
+struct torc__tls_kernel {
+	int (*attach)(int fd);
+	int (*give_keys)(int fd, const void *keys, unsigned bytes);
+	int (*send)(int fd, unsigned char type, const void *data, size_t len);
+};
+extern const struct torc__tls_kernel *torc__tls_kernel;
+
+/* tls_kernel.c: of a new connection: can it be? OpenSSL's keys: does it take them? What OpenSSL wrote since then: 0, -ENOMEM, -EPROTO. */
+void torc__tls_kernel_probe(struct torc__tls *t);
+bool torc__tls_kernel_take_keys(struct torc__tls *t, const void *keys);
+int torc__tls_kernel_keep(struct torc__tls *t, unsigned char type, const char *data, size_t len);
+/* In a fiber, after OpenSSL: send what it wrote, then let the kernel begin, then send what was kept. 0 or a negative errno. */
+int torc__tls_kernel_follow(struct torc__tls *t);
+void torc__tls_kernel_forget(struct torc__tls *t);
+
+static inline bool torc__tls_is_left_to_kernel(const struct torc__tls *t)
+{
+	return torc__unlikely(t->sender >= TORC__TLS_HAS_KEYS);
+}
 
 /* tls_staple.c: read the file; false: OpenSSL's list says why, or it is no answer. Before the context is freed: drop. */
 bool torc__tls_staple_use(SSL_CTX *context, const char *path);

@@ -26,7 +26,8 @@ static void help(const struct program *p)
 	       "                  tls://HOST:PORT are encrypted then; SIGHUP reads the files again\n"
 	       "  --tls-key FILE  PEM: its private key (default: in the same file)\n"
 	       "  --tls-client-ca FILE\n"
-	       "                  PEM: clients must have a certificate of one of these authorities\n");
+	       "                  PEM: clients must have a certificate of one of these authorities\n"
+	       "  --tls-kernel    the kernel encrypts what is sent, where it can\n");
 	printf("  --handover PATH a later process with the same path takes over without losing a connection\n");
 	printf("  --balance       a connection runs on the loop that has the fewest\n");
 	if (p->serves_files)
@@ -90,6 +91,7 @@ static int take(struct program *p, int option, char **argv)
 	case 'C': p->tls_cert = optarg; return -1;
 	case 'K': p->tls_key = optarg; return -1;
 	case 'A': p->tls_client_ca = optarg; return -1;
+	case 'T': p->tls_kernel = true; return -1;
 	case 'o': p->handover = optarg; return -1;
 	case 'b': p->balance = TORC_BALANCE_LEAST; return -1;
 	case 'q': p->quiet = true; return -1;
@@ -122,8 +124,8 @@ static int check_tls(struct program *p)
 {
 	if (p->tls_cert)
 		return encrypt_addresses(p);
-	if (p->tls_key || p->tls_client_ca)
-		return wrong(p, "--tls-key and --tls-client-ca are of no use without --tls-cert",
+	if (p->tls_key || p->tls_client_ca || p->tls_kernel)
+		return wrong(p, "--tls-key, --tls-client-ca and --tls-kernel need --tls-cert",
 			     NULL);
 	for (int i = 0; i < p->address_count; i++)
 		if (!strncmp(p->addresses[i], "tls://", 6))
@@ -142,6 +144,7 @@ int program_parse(struct program *p, int argc, char **argv)
 		{ "tls-cert", required_argument, NULL, 'C' },
 		{ "tls-key", required_argument, NULL, 'K' },
 		{ "tls-client-ca", required_argument, NULL, 'A' },
+		{ "tls-kernel", no_argument, NULL, 'T' },
 		{ "quiet", no_argument, NULL, 'q' },
 		{ "help", no_argument, NULL, 'h' },
 		{ "version", no_argument, NULL, 'v' },
@@ -210,6 +213,7 @@ int program_serve(struct program *p, torc_fn *serve, void *arg)
 		.certificates = &certificate,
 		.certificate_count = 1,
 		.ca_file = p->tls_client_ca,
+		.kernel_sends = p->tls_kernel,
 	};
 	char why[TORC_TLS_WHY_MAX];
 	int r;

@@ -27,7 +27,8 @@ struct program {
 	const char *handover; /* NULL: none */
 	enum torc_balance balance;
 	const char *tls_cert, *tls_key, *tls_client_ca; /* NULL: none */
-	struct torc_tls *tls;                           /* program_serve */
+	bool tls_kernel;
+	struct torc_tls *tls; /* program_serve */
 };
 
 /*
