@@ -13,6 +13,7 @@
 #include <errno.h>
 #include <limits.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "core/internal/system.h"
 #include "executor/internal/elastic.h"
@@ -24,6 +25,8 @@
 
 /* Into how many parts a map is cut, which is a guess: what blocks wants more than there are cores. */
 #define PARALLELISM_MOST 32u
+
+#define NICE_MOST 19
 
 struct elastic_thread {
 	struct torc__thread thread; /* first */
@@ -190,6 +193,8 @@ static void thread_main(struct torc__thread *thread)
 	struct torc__elastic *e = t->elastic;
 	struct torc_future *f;
 
+	if (e->options.nice)
+		(void)!nice(e->options.nice); /* of this thread alone, unlike POSIX (nice(2)) */
 	do {
 		for (f = t->given; f; f = next_work(e, t)) {
 			t->given = NULL;
@@ -397,7 +402,8 @@ int torc_elastic_create(const struct torc_elastic_options *options, struct torc_
 	struct torc__elastic *e;
 
 	if (o->threads_max > THREADS_MOST ||
-	    (o->stack_bytes && o->stack_bytes < TORC__THREAD_STACK_MIN))
+	    (o->stack_bytes && o->stack_bytes < TORC__THREAD_STACK_MIN) || o->nice < 0 ||
+	    o->nice > NICE_MOST)
 		return -EINVAL;
 	e = torc__alloc_lines(sizeof(*e));
 	if (!e)

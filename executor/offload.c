@@ -93,22 +93,25 @@ static int finish(struct torc_future *f)
 	return torc__future_read(f, NULL);
 }
 
-int torc_offload(torc_fn *fn, void *arg)
+int torc_offload_on(struct torc_executor *executor, torc_fn *fn, void *arg)
 {
 	struct call call = { fn, arg };
-	struct torc_executor *executor;
 	struct torc_future *f;
 	int r = torc_in_fiber() ? torc__scope_check(torc__self()) : 0;
 
-	if (r < 0)
-		return r;
-	r = torc_offload_executor(&executor);
-	if (r < 0)
-		return r;
-	r = torc_submit(executor, run_call, &call, &f);
+	if (!r)
+		r = torc_submit(executor, run_call, &call, &f);
 	if (r < 0)
 		return r;
 	r = finish(f);
 	torc_future_put(f);
 	return r;
+}
+
+int torc_offload(torc_fn *fn, void *arg)
+{
+	struct torc_executor *executor;
+	int r = torc_offload_executor(&executor);
+
+	return r < 0 ? r : torc_offload_on(executor, fn, arg);
 }

@@ -54,6 +54,7 @@ struct torc_elastic_options {
 		name; /* of the threads, with a number behind it; 15 characters count. Default "offload" */
 	size_t queue_max; /* calls that wait for a thread; 0: no limit; beyond it submitting fails with -EAGAIN */
 	size_t stack_bytes; /* of each thread, at least 16384; 0: the system's default */
+	int nice; /* 0..19: what the threads take from their priority, so that loops come first (nice(2)) */
 };
 
 /*
@@ -72,6 +73,16 @@ struct torc_elastic_options {
  */
 TORC_API TORC_MUST_CHECK int torc_elastic_create(const struct torc_elastic_options *options,
 						 struct torc_executor **ret);
+
+/*
+ * torc_offload_on - torc_offload, on an executor of any kind.
+ *
+ * Returns     what fn returns, or -ECANCELED, -ETIMEDOUT as torc_offload, or as torc_submit
+ * Suspends    yes; in a thread it waits
+ * Thread      any
+ */
+TORC_API TORC_MUST_CHECK int torc_offload_on(struct torc_executor *executor, torc_fn *fn,
+					     void *arg);
 
 /* torc_elastic_threads - how many threads it has just now. Never suspends. Any thread. */
 TORC_API unsigned torc_elastic_threads(const struct torc_executor *executor);

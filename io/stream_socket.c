@@ -88,6 +88,7 @@ static int socket_shutdown(struct torc_stream *s)
 
 static void socket_close(struct torc_stream *s)
 {
+	s->buffers->sockets--;
 	torc_close(s->fd);
 }
 
@@ -106,5 +107,6 @@ int torc_stream_open(struct torc_stream *s, int fd)
 	if (!b)
 		return -ENOMEM;
 	torc__stream_init(s, &torc__socket_kind, b, fd, fd);
+	b->sockets++;
 	return 0;
 }

@@ -63,7 +63,8 @@ enum torc_tls_verify {
 
 /* Where private keys compute in handshakes. */
 enum torc_tls_compute {
-	TORC_TLS_COMPUTE_AUTO,  /* RSA: other threads; elliptic curves: the loop */
+	/* RSA: other threads; elliptic curves: they too where the loop has 16 other connections or more, which would have to wait */
+	TORC_TLS_COMPUTE_AUTO,
 	TORC_TLS_COMPUTE_LOOP,  /* always the loop: the least processor time */
 	TORC_TLS_COMPUTE_OTHER, /* always other threads: the least delay for others */
 };

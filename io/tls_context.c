@@ -16,7 +16,6 @@
 #include <torc/executor/offload.h>
 
 #include "core/internal/system.h"
-#include "core/internal/thread.h"
 #include "io/internal/tls.h"
 
 #define HANDSHAKES_MAX 1024
@@ -465,7 +464,6 @@ static void destroy(struct torc_tls *tls)
 	torc__tls_sessions_done(tls);
 	free_names(&tls->names);
 	torc_sem_done(&tls->handshakes);
-	torc_sem_done(&tls->threads);
 	pthread_mutex_destroy(&tls->lock);
 	torc__free(tls);
 }
@@ -486,7 +484,6 @@ static int create(bool server, const struct torc_tls_options *o, struct torc_tls
 	tls->options = o ? *o : defaults;
 	torc_sem_init(&tls->handshakes,
 		      tls->options.handshakes_max ? tls->options.handshakes_max : HANDSHAKES_MAX);
-	torc_sem_init(&tls->threads, torc__thread_cores());
 	pthread_mutex_init(&tls->lock, NULL);
 	r = copy_options(tls, o ? o : &defaults);
 	if (!r)

@@ -19,6 +19,7 @@
 #include <torc/io/socket.h>
 
 #include "core/internal/system.h"
+#include "core/internal/thread.h"
 #include "io/internal/tls.h"
 
 #define HANDSHAKE_NS TORC_SECONDS(10)
@@ -26,6 +27,9 @@
 /* Of plain text, and of what a record adds to it. */
 #define RECORD_BYTES    16384u
 #define RECORD_OVERHEAD 64u
+
+/* So many other connections a loop may hold up while it computes for a handshake. */
+#define OTHERS_FEW 16
 
 /* What a server sends up to where its private key has computed is more than this, and a request to begin again less. */
 #define FLIGHT_LEAST 400
@@ -365,13 +369,47 @@ static int advance(void *arg)
 	return SSL_get_error(t->ssl, r) == SSL_ERROR_WANT_READ ? -EAGAIN : torc__tls_failed(t);
 }
 
+/* Beside those that are in their handshakes too: nobody would wait for this one but them. */
+static bool has_others(const struct torc__buffers *b)
+{
+	return b->sockets >= b->handshakes + OTHERS_FEW;
+}
+
 static bool computes_elsewhere(const struct torc__tls *t)
 {
 	const struct torc_tls *tls = t->config;
 
 	if (tls->options.compute != TORC_TLS_COMPUTE_AUTO)
 		return tls->options.compute == TORC_TLS_COMPUTE_OTHER;
-	return t->set->heavy && t->sent_bytes < FLIGHT_LEAST;
+	return t->sent_bytes < FLIGHT_LEAST && (t->set->heavy || has_others(t->below.buffers));
+}
+
+static struct torc_executor *executor;
+static pthread_once_t executor_once = PTHREAD_ONCE_INIT;
+
+/*
+ * No more threads than cores, and behind the loops: on a core that a loop shares with them it goes on as soon as it has something
+ * to do, and a burst of handshakes takes the time that is left.
+ */
+static void make_executor(void)
+{
+	const struct torc_elastic_options o = {
+		.threads_max = (unsigned)torc__thread_cores(),
+		.name = "tls",
+		.nice = 10,
+	};
+
+	if (torc_elastic_create(&o, &executor) < 0)
+		executor = NULL;
+}
+
+static int compute(struct torc__tls *t)
+{
+	if (torc__threads_simulated())
+		return torc_offload(advance, t);
+	if (pthread_once(&executor_once, make_executor) || !executor)
+		return -EAGAIN;
+	return torc_offload_on(executor, advance, t);
 }
 
 static int advance_away(struct torc__tls *t)
@@ -385,22 +423,10 @@ static int advance_away(struct torc__tls *t)
 	}
 	t->ended = t->below.rx_eof && !t->in_len;
 	t->away = true;
-	r = torc_offload(advance, t);
+	r = compute(t);
 	t->away = false;
 	settled = torc__tls_bio_settle(t);
 	return settled < 0 ? settled : r;
-}
-
-/* No more threads than cores: each would take its share of this loop's core. */
-static int advance_elsewhere(struct torc__tls *t)
-{
-	int r = torc_sem_acquire(&t->config->threads, 1);
-
-	if (r < 0)
-		return r;
-	r = advance_away(t);
-	torc_sem_release(&t->config->threads, 1);
-	return r;
 }
 
 /* A burst of handshakes is not to hold up the loop's other fibers for all of its length: one in a turn. */
@@ -425,7 +451,7 @@ static int advance_somewhere(struct torc__tls *t)
 	t->advanced = false;
 	if (t->config->server && t->sent_bytes >= FLIGHT_LEAST)
 		return torc_call_deep(advance, t);
-	r = computes_elsewhere(t) ? advance_elsewhere(t) : advance_here(t);
+	r = computes_elsewhere(t) ? advance_away(t) : advance_here(t);
 	return r == -EAGAIN && !t->advanced ? advance_here(t) : r;
 }
 
@@ -595,7 +621,9 @@ static int start(struct torc_stream *s, struct torc_tls *tls, const char *host)
 	if (r < 0)
 		return refuse(s, r);
 	torc_scope_enter(&scope, ns);
+	s->buffers->handshakes++;
 	r = shake_hands(s->tls);
+	s->buffers->handshakes--;
 	if (r < 0)
 		give_up(s, r);
 	torc_scope_leave(&scope);

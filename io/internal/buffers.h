@@ -41,6 +41,8 @@ struct torc__buffers {
 	unsigned available; /* as far as we know: the kernel may have filled some more */
 	size_t mapped_bytes;
 	struct torc__loop *loop;
+	unsigned sockets;        /* streams that are open */
+	unsigned handshakes;     /* of TLS, under way */
 	uint64_t handshake_turn; /* of the loop: no handshake is computed on it before that one */
 	uint64_t groups[TORC__GROUPS_MAX / 64]; /* bit n: group n + 1 is in use */
 	struct torc__chunk *chunks[TORC__CHUNK_CLASSES];

@@ -53,7 +53,6 @@ struct torc_tls {
 	struct torc_tls_options options; /* its pointers are of no use: see names */
 	struct torc__tls_names names;
 	struct torc_sem handshakes;
-	struct torc_sem threads; /* that compute for handshakes at once */
 
 	pthread_mutex_t lock; /* for short: */
 	struct torc__tls_set *set;

@@ -1,6 +1,8 @@
 /*
  * Calls that block, on threads that come and go. What the executor has in common with others is in executor.c.
  */
+#include <sys/resource.h>
+
 #include "tests/executor/run.h"
 
 TestSuite(offload, .timeout = 20);
@@ -230,10 +232,9 @@ Test(offload, works_in_one_runtime_after_the_other_and_between_them)
 EVERYWHERE(offload, is_not_made_with_an_option_out_of_its_range)
 {
 	static const struct torc_elastic_options bad[] = {
-		{ .threads_max = 32769 },
-		{ .threads_max = UINT32_MAX },
-		{ .stack_bytes = 1 },
-		{ .stack_bytes = 16383 },
+		{ .threads_max = 32769 }, { .threads_max = UINT32_MAX },
+		{ .stack_bytes = 1 },     { .stack_bytes = 16383 },
+		{ .nice = -1 },           { .nice = 20 },
 	};
 
 	for (size_t i = 0; i < COUNT(bad); i++) {
@@ -463,4 +464,28 @@ EVERYWHERE(offload, does_not_start_a_thread_for_nothing_when_a_call_is_cancelled
 	torc_executor_destroy(e);
 	check_eq(count, 0);
 	gate_done(&g);
+}
+
+static int own_priority(void *arg)
+{
+	(void)arg;
+	return getpriority(PRIO_PROCESS, 0) + 20; /* of the thread (setpriority(2)): 0..39 */
+}
+
+static int offload_nicely(void *arg)
+{
+	struct torc_executor *e = elastic_with(ELASTIC(.nice = 7));
+	int before = own_priority(NULL);
+
+	(void)arg;
+	check_eq(torc_offload_on(e, own_priority, NULL), before + 7 < 39 ? before + 7 : 39);
+	check_eq(own_priority(NULL), before); /* that of the others is as it was */
+	check_eq(torc_offload(own_priority, NULL), before);
+	torc_executor_destroy(e);
+	return 0;
+}
+
+Test(offload, threads_may_have_a_lower_priority)
+{
+	run(offload_nicely, NULL);
 }

@@ -1,6 +1,9 @@
 /*
  * TLS on streams: what a connection must not do to others, to itself, and to memory.
  */
+#include <dirent.h>
+#include <sys/resource.h>
+
 #include <malloc.h>
 #include <openssl/err.h>
 
@@ -534,4 +537,55 @@ Test(tls_bounds, a_burst_of_handshakes_leaves_turns_to_others)
 	open_world(&w, (struct cert_wish){ 0 });
 	run(burst, &w);
 	close_world(&w);
+}
+
+/* Threads that compute for handshakes, of a lower priority than this one. */
+static int count_threads(void)
+{
+	int count = 0, own = getpriority(PRIO_PROCESS, 0);
+	DIR *tasks = opendir("/proc/self/task");
+	struct dirent *entry;
+
+	check(tasks);
+	while ((entry = readdir(tasks))) {
+		char path[300], name[32] = "";
+		FILE *f;
+
+		snprintf(path, sizeof(path), "/proc/self/task/%s/comm", entry->d_name);
+		f = *entry->d_name == '.' ? NULL : fopen(path, "r");
+		if (!f)
+			continue;
+		check(fgets(name, sizeof(name), f));
+		fclose(f);
+		if (strncmp(name, "tls", 3))
+			continue;
+		check_ge(getpriority(PRIO_PROCESS, (id_t)atoi(entry->d_name)),
+			 own + 10 < 19 ? own + 10 : 19);
+		count++;
+	}
+	closedir(tasks);
+	return count;
+}
+
+static int among_others(void *arg)
+{
+	enum { OTHERS = 10 };
+	struct torc_stream s[2], others[OTHERS][2];
+
+	open_encrypted(arg, s, false);
+	close_both(s);
+	check_eq(count_threads(), 0);
+	for (int i = 0; i < OTHERS; i++)
+		open_sockets(others[i]);
+	open_encrypted(arg, s, false);
+	check_ge(count_threads(), 1);
+	close_both(s);
+	for (int i = 0; i < OTHERS; i++)
+		close_both(others[i]);
+	return 0;
+}
+
+Test(tls_bounds, where_others_would_be_held_up_handshakes_compute_behind_them)
+{
+	in_world(among_others, defaults, defaults);
 }
