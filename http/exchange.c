@@ -33,7 +33,7 @@ int torc_http_run(struct torc_http_exchange *x, const struct torc_http_step *ste
 	const struct torc__http_chain outer = x->chain;
 	int r;
 
-	x->chain = (struct torc__http_chain){ steps, steps + count, &outer };
+	x->chain = (struct torc__http_chain){ steps, steps + count, &outer, outer.mount };
 	r = torc_http_next(x);
 	x->chain = outer;
 	return r;
@@ -67,7 +67,7 @@ void torc__http_memory_init(struct torc_http_exchange *x)
 		      x->head.field_capacity * sizeof(struct torc__http_field);
 
 	used = (used + ALIGN - 1) & ~(size_t)(ALIGN - 1);
-	x->chain = (struct torc__http_chain){ NULL, NULL, NULL };
+	x->chain = (struct torc__http_chain){ NULL, NULL, NULL, NULL };
 	x->room = (char *)x + used;
 	x->room_left = used < x->capacity ? x->capacity - used : 0;
 	x->block_bytes = 0;

@@ -472,12 +472,13 @@ int torc_http_redirect(struct torc_http_exchange *x, int status, const char *loc
 	return r ? r : torc_http_respond(x, status, NULL, NULL, 0);
 }
 
-/* The status that stands for an error of the body; 0: the connection itself has failed. */
-static int status_of_body(int error)
+/* The status that stands for an error of the request; 0: the connection itself has failed. */
+static int status_of_request(int error)
 {
 	switch (error) {
 	case -EMSGSIZE: return 413;
 	case -EBADMSG: return 400;
+	case -EPROTOTYPE: return 415;
 	case -ETIMEDOUT: return 408;
 	case -ENOMEM: return 503;
 	default: return 0;
@@ -493,8 +494,8 @@ int torc_http_respond_error(struct torc_http_exchange *x, int result)
 		status = 503;
 	/* The peer is gone: nobody is left to answer. Not to be told from the handler's result alone, which
 	 * may be about a connection of its own. */
-	else if (x->body_error && result == x->body_error)
-		status = status_of_body(result);
+	else if (result && (result == x->body_error || result == x->rejected))
+		status = status_of_request(result);
 	if (!status)
 		return result;
 	if (x->body_error)

@@ -97,7 +97,7 @@ static void begin_request(struct torc_http_exchange *x)
 	x->body_left = x->head.content_length;
 	x->body_received = x->body_data = 0;
 	x->body_waited_ns = 0;
-	x->body_error = 0;
+	x->body_error = x->rejected = 0;
 	x->trailers.len = x->trailers.capacity = 0;
 	x->body_done = !x->head.chunked && !x->head.content_length;
 	x->continue_due = x->head.expect_continue && !x->body_done;
@@ -122,7 +122,6 @@ static void begin_exchange(struct torc_http_exchange *x)
 {
 	torc__http_memory_init(x);
 	x->match = NULL;
-	x->mount = NULL;
 	begin_request(x);
 	begin_response(x);
 }

@@ -41,6 +41,7 @@ struct torc__http_connection {
 struct torc__http_chain {
 	const struct torc_http_step *at, *end;
 	const struct torc__http_chain *outer;
+	const struct torc__http_match *mount; /* they are mounted there; NULL: nowhere */
 };
 
 /* Bytes that grow in the exchange's memory. */
@@ -84,6 +85,7 @@ struct torc_http_exchange {
 	uint64_t body_received;
 	uint64_t body_waited_ns; /* for bytes of it */
 	int body_error;          /* sticks */
+	int rejected; /* what a reading of the request has failed with, and the client is to be told */
 	uint64_t body_limit;
 	uint64_t body_data;              /* decoded bytes that were consumed */
 	struct torc__http_text whole;    /* torc_http_body_read */
@@ -151,6 +153,13 @@ ssize_t torc__http_percent_decode(const char *from, size_t len, char *to, bool f
 static inline bool torc__http_slice_is(struct torc_slice s, const char *text)
 {
 	return strlen(text) == s.len && !memcmp(text, s.data, s.len);
+}
+
+/* The request makes no sense: when the handler returns the error without an answer, it becomes 4xx. */
+static inline int torc__http_reject(struct torc_http_exchange *x, int error)
+{
+	x->rejected = error;
+	return error;
 }
 
 /*
