@@ -286,10 +286,10 @@ static struct torc_router *find_host(const struct torc_router *r, struct torc_sl
 /* The router for the request's host: by its name, or by the longest end of it that begins with a dot. NULL: this one. */
 static struct torc_router *choose_host(const struct torc_router *r, struct torc_slice authority)
 {
-	struct torc_slice name = host_name(authority);
+	struct torc_slice name = authority.len ? host_name(authority) : authority;
 	const char *end = name.data + name.len;
 
-	while (name.len) {
+	while (name.len) { /* HTTP/1.0 may name none */
 		struct torc_router *found = find_host(r, name);
 		const char *dot = memchr(name.data + 1, '.', name.len - 1);
 
