@@ -115,8 +115,10 @@ static bool is_path(const char *p)
 
 static bool is_domain(const char *p)
 {
-	return torc__http_authority_valid((struct torc_slice){ p, strlen(p) }, false) &&
-	       !strchr("[]", *p) && !strchr(p, ':');
+	static const char allowed[] =
+		"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-";
+
+	return *p && strspn(p, allowed) == strlen(p);
 }
 
 /* What browsers refuse, a program should hear of. */

@@ -96,7 +96,8 @@ static void find_all(struct world *w)
 		{ "GET", "/users/alle", 200, "one /users/:id /users/alle id=alle" },
 		{ "GET", "/users/7/posts/x", 200,
 		  "post /users/:a/posts/:b /users/7/posts/x a=7 b=x" },
-		{ "GET", "/users/7/posts/", 200, "rest /*path /users/7/posts/ path=users/7/posts/" },
+		{ "GET", "/users/7/posts/", 200,
+		  "rest /*path /users/7/posts/ path=users/7/posts/" },
 		{ "GET", "/users/", 200, "rest /*path /users/ path=users/" },
 		{ "GET", "/users", 200, "rest /*path /users path=users" },
 		{ "GET", "/users/7/", 200, "rest /*path /users/7/ path=users/7/" },
@@ -145,9 +146,24 @@ Test(http_router, prefers_literals_to_parameters_to_rests_and_backtracks)
 Test(http_router, refuses_what_no_pattern_is)
 {
 	static const char *const bad[] = {
-		"",	   "users",   "/:",	"/*",	 "/a/:/b", "/:a/:a", "/*a/b", "/a*b",
-		"/x/a*",   "/./a",    "/a/..",	"/a%20", "/a?b",   "/a#b",   "/a\tb", "/:a/*a",
-		"/\x7f",   "/:a*",
+		"",
+		"users",
+		"/:",
+		"/*",
+		"/a/:/b",
+		"/:a/:a",
+		"/*a/b",
+		"/a*b",
+		"/x/a*",
+		"/./a",
+		"/a/..",
+		"/a%20",
+		"/a?b",
+		"/a#b",
+		"/a\tb",
+		"/:a/*a",
+		"/\x7f",
+		"/:a*",
 		"/:1/:2/:3/:4/:5/:6/:7/:8/:9/:10/:11/:12/:13/:14/:15/:16/:17",
 	};
 	struct torc_router *r = new_router(NULL);
@@ -191,24 +207,15 @@ Test(http_router, refuses_a_second_route_for_the_same)
 static void lies(struct world *w)
 {
 	static const struct want cases[] = {
-		{ "GET", "/users/a%2fb", 400, NULL },
-		{ "GET", "/users/a%00", 400, NULL },
-		{ "GET", "/users/%", 400, NULL },
-		{ "GET", "/users/%4", 400, NULL },
-		{ "GET", "/users/%zz", 400, NULL },
-		{ "GET", "/users/..", 400, NULL },
-		{ "GET", "/users/.", 400, NULL },
-		{ "GET", "/users/%2e%2E", 400, NULL },
-		{ "GET", "/static/../x", 400, NULL },
-		{ "GET", "/static/a/..", 400, NULL },
-		{ "GET", "/static/a/./b", 400, NULL },
-		{ "GET", "/static/a/%2e./b", 400, NULL },
-		{ "GET", "/m/..", 400, NULL },
-		{ "GET", "/m/a/../b", 400, NULL },
-		{ "GET", "/nowhere/..", 404, NULL },
-		{ "GET", "/users/...", 200, NULL },
-		{ "GET", "/users/.a", 200, NULL },
-		{ "GET", "/static/a..b/.c/d.", 200, NULL },
+		{ "GET", "/users/a%2fb", 400, NULL },  { "GET", "/users/a%00", 400, NULL },
+		{ "GET", "/users/%", 400, NULL },      { "GET", "/users/%4", 400, NULL },
+		{ "GET", "/users/%zz", 400, NULL },    { "GET", "/users/..", 400, NULL },
+		{ "GET", "/users/.", 400, NULL },      { "GET", "/users/%2e%2E", 400, NULL },
+		{ "GET", "/static/../x", 400, NULL },  { "GET", "/static/a/..", 400, NULL },
+		{ "GET", "/static/a/./b", 400, NULL }, { "GET", "/static/a/%2e./b", 400, NULL },
+		{ "GET", "/m/..", 400, NULL },         { "GET", "/m/a/../b", 400, NULL },
+		{ "GET", "/nowhere/..", 404, NULL },   { "GET", "/users/...", 200, NULL },
+		{ "GET", "/users/.a", 200, NULL },     { "GET", "/static/a..b/.c/d.", 200, NULL },
 	};
 
 	check_answers(w, cases, COUNT(cases));
@@ -412,18 +419,12 @@ static void hosts(struct world *w)
 	static const struct {
 		const char *host, *body;
 	} cases[] = {
-		{ "example.org", "exact" },
-		{ "EXAMPLE.org:8080", "exact" },
-		{ "example.org.", "exact" },
-		{ "a.example.org", "wild" },
-		{ "b.a.example.org", "wild" },
-		{ "x.deep.example.org", "deep" },
-		{ "deep.example.org", "wild" },
-		{ "notexample.org", "default" },
-		{ "org", "default" },
-		{ "[::1]:80", "v6" },
-		{ "[::2]", "default" },
-		{ "127.0.0.1", "default" },
+		{ "example.org", "exact" },     { "EXAMPLE.org:8080", "exact" },
+		{ "example.org.", "exact" },    { "a.example.org", "wild" },
+		{ "b.a.example.org", "wild" },  { "x.deep.example.org", "deep" },
+		{ "deep.example.org", "wild" }, { "notexample.org", "default" },
+		{ "org", "default" },           { "[::1]:80", "v6" },
+		{ "[::2]", "default" },         { "127.0.0.1", "default" },
 	};
 	struct reply r = { 0 };
 
@@ -448,7 +449,8 @@ Test(http_router, chooses_by_host)
 	static const char *const names[] = { "example.org", "*.example.org", "*.deep.Example.org",
 					     "[::1]" };
 	static const char *const tags[] = { "exact", "wild", "deep", "v6" };
-	static const char *const bad[] = { "", "*", "*.", ".org", "a.*.b", "a:80", "a b", "a/", "a.", "*.*.b" };
+	static const char *const bad[] = { "",     "*",   "*.", ".org", "a.*.b",
+					   "a:80", "a b", "a/", "a.",   "*.*.b" };
 	struct torc_router *sub[COUNT(names)];
 
 	router = new_router(NULL);
@@ -559,8 +561,8 @@ static void custom(struct world *w)
 
 Test(http_router, has_a_hook_for_what_is_not_found)
 {
-	router = new_router(&(struct torc_router_options){ .not_found = say_nothing_there,
-							   .not_found_arg = NAMED("nothing there") });
+	router = new_router(&(struct torc_router_options){
+		.not_found = say_nothing_there, .not_found_arg = NAMED("nothing there") });
 	run_router(custom);
 }
 
@@ -583,8 +585,7 @@ static int sleep_it(struct torc_http_exchange *x, void *arg)
 	return arg ? torc_http_respond_text(x, 200, "late") : r;
 }
 
-#define POST(path, length) \
-	"POST " path " HTTP/1.1\r\nHost: h\r\nContent-Length: " length "\r\n\r\n"
+#define POST(path, length) "POST " path " HTTP/1.1\r\nHost: h\r\nContent-Length: " length "\r\n\r\n"
 
 static void limits(struct world *w)
 {
@@ -598,8 +599,9 @@ static void limits(struct world *w)
 	say(&c, POST("/small", "5") "fiver");
 	expect(&c, 413, NULL);
 	hang_up(&c);
-	check_eq(ask_status(w, "POST /small HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n"
-			       "3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n"),
+	check_eq(ask_status(w,
+			    "POST /small HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n"
+			    "3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n"),
 		 413);
 	check_eq(ask_status(w, GET("/slow")), 503);
 	check_eq(ask_status(w, GET("/slow-talker")), 503);
@@ -640,7 +642,7 @@ static bool refuse_memory(void)
 static int fill_in(struct torc_router *r)
 {
 	static const char *const patterns[] = { "/users/all", "/users/alle", "/users/:id",
-						"/use",	      "/static/*p",  "/x/y/z" };
+						"/use",       "/static/*p",  "/x/y/z" };
 	int e = 0;
 
 	for (size_t i = 0; i < COUNT(patterns) && !e; i++)

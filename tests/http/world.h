@@ -52,7 +52,8 @@ static inline int world_main(void *arg)
 }
 
 /* A server with w->options and this handler, and a client beside it; w is the handler's argument. */
-static inline void run_world_with(struct world *w, torc_http_fn *handler, void (*client)(struct world *))
+static inline void run_world_with(struct world *w, torc_http_fn *handler,
+				  void (*client)(struct world *))
 {
 	static const char *const any_port[] = { "127.0.0.1:0", NULL };
 
