@@ -158,12 +158,19 @@ static char *put_status(char *p, int status)
 	return PUT(p, "\r\n");
 }
 
+/* How many bytes come before the first that no field value may have: the end of a string is one. */
+static size_t value_length(const char *value)
+{
+	size_t n = 0;
+
+	while (!torc__http_is(value[n], TORC__HTTP_CTL))
+		n++;
+	return n;
+}
+
 bool torc__http_is_field_value(const char *value)
 {
-	for (; *value; value++)
-		if (((unsigned char)*value < ' ' && *value != '\t') || *value == 0x7f)
-			return false;
-	return true;
+	return !value[value_length(value)];
 }
 
 /* RFC 9110, section 5.6.2. */
@@ -285,11 +292,16 @@ static char *put_head(char *p, const struct torc_http_exchange *x, int status, c
 
 static int check_response(const struct torc_http_exchange *x, int status, const char *type)
 {
+	size_t len;
+
 	if (x->responded)
 		return -EALREADY;
 	if (status < 200 || status > 599)
 		return -EINVAL;
-	return type && (!torc__http_is_field_value(type) || strlen(type) > TYPE_MAX) ? -EINVAL : 0;
+	if (!type)
+		return 0;
+	len = value_length(type);
+	return type[len] || len > TYPE_MAX ? -EINVAL : 0;
 }
 
 static void prepare(struct torc_http_exchange *x, int status, uint64_t length)
@@ -304,17 +316,24 @@ static void prepare(struct torc_http_exchange *x, int status, uint64_t length)
 		x->close = true; /* the end of the connection is the end of the body */
 }
 
-/* Sending waits for the peer; it may not let us wait for ever. */
-static void enter_write(struct torc_http_exchange *x, struct torc_scope *scope)
+/*
+ * Sending waits for the peer; it may not let us wait for ever. It will hardly wait at all if that is less than so much.
+ */
+#define SELDOM_WAITS (TORC__TX_HIGH / 2)
+
+static void enter_write(struct torc_http_exchange *x, struct torc_scope *scope, size_t len)
 {
-	torc__http_unwatch(x);
+	x->unwatched = len + torc__stream_unsent(x->stream) > SELDOM_WAITS || x->stream->tx_rate;
+	if (torc__unlikely(x->unwatched))
+		torc__http_unwatch(x);
 	torc_scope_enter_until(scope, torc_turn_ns() + x->config->options.write_ns);
 }
 
 static void leave_write(struct torc_http_exchange *x, struct torc_scope *scope)
 {
 	torc_scope_leave(scope);
-	torc__http_watch(x);
+	if (torc__unlikely(x->unwatched))
+		torc__http_watch(x);
 }
 
 static int write_body(struct torc_http_exchange *x, const char *data, size_t len)
@@ -325,7 +344,7 @@ static int write_body(struct torc_http_exchange *x, const char *data, size_t len
 		size_t part = len < PART_BYTES ? len : PART_BYTES;
 		struct torc_scope scope;
 
-		enter_write(x, &scope);
+		enter_write(x, &scope, part < TORC__TX_DIRECT ? part : TORC__TX_HIGH);
 		r = torc_stream_write(x->stream, data, part);
 		leave_write(x, &scope);
 		data += part;
@@ -338,12 +357,13 @@ static int write_body(struct torc_http_exchange *x, const char *data, size_t len
 static int send_head(struct torc_http_exchange *x, const struct torc_http_response *head,
 		     size_t body_len)
 {
+	size_t most = HEAD_ROOM + TYPE_MAX + x->extra.len + body_len;
 	char *room, *p;
 	struct torc_scope scope;
 	int r;
 
-	enter_write(x, &scope);
-	r = torc_stream_reserve(x->stream, HEAD_ROOM + TYPE_MAX + x->extra.len + body_len, &room);
+	enter_write(x, &scope, most);
+	r = torc_stream_reserve(x->stream, most, &room);
 	leave_write(x, &scope);
 	if (r < 0)
 		return r;
@@ -542,7 +562,7 @@ int torc_http_inform(struct torc_http_exchange *x, int status, const struct torc
 	r = measure_fields(fields, count, &bytes);
 	if (r < 0 || !x->head.minor)
 		return r;
-	enter_write(x, &scope);
+	enter_write(x, &scope, bytes);
 	r = torc_stream_reserve(x->stream, HEAD_ROOM + bytes, &room);
 	leave_write(x, &scope);
 	if (r < 0)

@@ -76,8 +76,10 @@ static void free_exchange(struct torc_http_exchange *x)
 {
 	struct torc__buffers *b = x->stream->buffers;
 
-	torc__http_memory_done(x);
-	torc__chunk_give(b, x->head_copy, x->head_copy_capacity);
+	if (torc__unlikely(x->blocks || x->whole.data))
+		torc__http_memory_done(x);
+	if (x->head_copy)
+		torc__chunk_give(b, x->head_copy, x->head_copy_capacity);
 	torc__chunk_give(b, (char *)x, x->capacity);
 }
 
@@ -172,6 +174,8 @@ static int answer(struct torc_http_exchange *x, struct torc_scope *leaves)
 	r = call_handler(x);
 	x->leaves = NULL;
 	torc__http_unwatch(x);
+	if (torc__likely(x->ended && !x->incomplete))
+		return 0;
 	if (!x->responded)
 		return torc_http_respond_error(x, r);
 	return r < 0 && is_open(x) ? r : torc_http_end(x);

@@ -16,6 +16,7 @@
 
 #include "http/internal/chunk.h"
 #include "http/internal/parse.h"
+#include "http/internal/scan.h"
 #include "io/internal/stream.h"
 
 /* Added fields: room that each exchange has; more is taken from its memory. */
@@ -101,6 +102,7 @@ struct torc_http_exchange {
 	bool without_body; /* HEAD, 204, 304 */
 	bool incomplete;   /* the response was cut short: only closing tells the client */
 	bool ended;        /* nothing may be written any more */
+	bool unwatched;    /* while it is written */
 	int status;
 	uint64_t out_left;
 	uint64_t sent_bytes;
