@@ -36,6 +36,11 @@
 #include <torc/executor/pool.h>
 #include <torc/executor/process.h>
 #include <torc/executor/wait.h>
+#include <torc/http/cookie.h>
+#include <torc/http/exchange.h>
+#include <torc/http/filter.h>
+#include <torc/http/form.h>
+#include <torc/http/router.h>
 #include <torc/http/server.h>
 #include <torc/io/activation.h>
 #include <torc/io/address.h>

@@ -29,6 +29,8 @@ const char *torc__http_reason(int status)
 {
 	/* clang-format off */
 	switch (status) {
+	case 102: return "Processing";
+	case 103: return "Early Hints";
 	case 200: return "OK";
 	case 201: return "Created";
 	case 202: return "Accepted";
@@ -156,16 +158,23 @@ static char *put_status(char *p, int status)
 	return PUT(p, "\r\n");
 }
 
-static bool is_field_value(const char *value)
+/* How many bytes come before the first that no field value may have: the end of a string is one. */
+static size_t value_length(const char *value)
 {
-	for (; *value; value++)
-		if (((unsigned char)*value < ' ' && *value != '\t') || *value == 0x7f)
-			return false;
-	return true;
+	size_t n = 0;
+
+	while (!torc__http_is(value[n], TORC__HTTP_CTL))
+		n++;
+	return n;
+}
+
+bool torc__http_is_field_value(const char *value)
+{
+	return !value[value_length(value)];
 }
 
 /* RFC 9110, section 5.6.2. */
-static bool is_token(const char *name)
+bool torc__http_is_token(const char *name)
 {
 	static const char others[] = "!#$%&'*+-.^_`|~";
 	const char *p = name;
@@ -191,23 +200,45 @@ static bool is_ours(const char *name)
 	return false;
 }
 
+static int check_field(const char *name, const char *value)
+{
+	return torc__http_is_token(name) && !is_ours(name) && torc__http_is_field_value(value)
+		       ? 0
+		       : -EINVAL;
+}
+
+/* "name: value\r\n" */
+static char *put_field(char *p, const char *name, const char *value)
+{
+	p = put(p, name, strlen(name));
+	p = PUT(p, ": ");
+	p = put(p, value, strlen(value));
+	return PUT(p, "\r\n");
+}
+
+static size_t field_bytes(const char *name, const char *value)
+{
+	return strlen(name) + strlen(value) + 4;
+}
+
+static int append_field(struct torc_http_exchange *x, struct torc__http_text *text,
+			const char *name, const char *value)
+{
+	int r = torc__http_text_grow(x, text, field_bytes(name, value), TORC_HTTP_FIELDS_BYTES);
+
+	if (r < 0)
+		return r;
+	text->len = (uint32_t)(put_field(text->data + text->len, name, value) - text->data);
+	return 0;
+}
+
 int torc_http_add_field(struct torc_http_exchange *x, const char *name, const char *value)
 {
-	size_t name_len = strlen(name), value_len = strlen(value);
-	char *p = x->extra + x->extra_len;
+	int r = check_field(name, value);
 
 	if (x->responded)
 		return -EALREADY;
-	if (!is_token(name) || is_ours(name) || !is_field_value(value))
-		return -EINVAL;
-	if (name_len + value_len + 4 > sizeof(x->extra) - x->extra_len)
-		return -ENOSPC;
-	p = put(p, name, name_len);
-	p = PUT(p, ": ");
-	p = put(p, value, value_len);
-	p = PUT(p, "\r\n");
-	x->extra_len = (uint32_t)(p - x->extra);
-	return 0;
+	return r ? r : append_field(x, &x->extra, name, value);
 }
 
 /* Would what is left of the body, as far as one can know, be skipped? */
@@ -255,17 +286,22 @@ static char *put_head(char *p, const struct torc_http_exchange *x, int status, c
 		p = PUT(p, "\r\n");
 	}
 	p = put_connection(p, x);
-	p = put(p, x->extra, x->extra_len);
+	p = put(p, x->extra.data, x->extra.len);
 	return PUT(p, "\r\n");
 }
 
 static int check_response(const struct torc_http_exchange *x, int status, const char *type)
 {
+	size_t len;
+
 	if (x->responded)
 		return -EALREADY;
 	if (status < 200 || status > 599)
 		return -EINVAL;
-	return type && (!is_field_value(type) || strlen(type) > TYPE_MAX) ? -EINVAL : 0;
+	if (!type)
+		return 0;
+	len = value_length(type);
+	return type[len] || len > TYPE_MAX ? -EINVAL : 0;
 }
 
 static void prepare(struct torc_http_exchange *x, int status, uint64_t length)
@@ -280,10 +316,24 @@ static void prepare(struct torc_http_exchange *x, int status, uint64_t length)
 		x->close = true; /* the end of the connection is the end of the body */
 }
 
-/* Sending waits for the peer; it may not let us wait for ever. */
-static void enter_write(const struct torc_http_exchange *x, struct torc_scope *scope)
+/*
+ * Sending waits for the peer; it may not let us wait for ever. It will hardly wait at all if that is less than so much.
+ */
+#define SELDOM_WAITS (TORC__TX_HIGH / 2)
+
+static void enter_write(struct torc_http_exchange *x, struct torc_scope *scope, size_t len)
 {
+	x->unwatched = len + torc__stream_unsent(x->stream) > SELDOM_WAITS || x->stream->tx_rate;
+	if (torc__unlikely(x->unwatched))
+		torc__http_unwatch(x);
 	torc_scope_enter_until(scope, torc_turn_ns() + x->config->options.write_ns);
+}
+
+static void leave_write(struct torc_http_exchange *x, struct torc_scope *scope)
+{
+	torc_scope_leave(scope);
+	if (torc__unlikely(x->unwatched))
+		torc__http_watch(x);
 }
 
 static int write_body(struct torc_http_exchange *x, const char *data, size_t len)
@@ -294,9 +344,9 @@ static int write_body(struct torc_http_exchange *x, const char *data, size_t len
 		size_t part = len < PART_BYTES ? len : PART_BYTES;
 		struct torc_scope scope;
 
-		enter_write(x, &scope);
+		enter_write(x, &scope, part < TORC__TX_DIRECT ? part : TORC__TX_HIGH);
 		r = torc_stream_write(x->stream, data, part);
-		torc_scope_leave(&scope);
+		leave_write(x, &scope);
 		data += part;
 		len -= part;
 	}
@@ -304,53 +354,244 @@ static int write_body(struct torc_http_exchange *x, const char *data, size_t len
 }
 
 /* The head, and a body if it is small enough, in one piece. */
-static int send_head(struct torc_http_exchange *x, int status, const char *type, uint64_t length,
-		     const void *body, size_t body_len)
+static int send_head(struct torc_http_exchange *x, const struct torc_http_response *head,
+		     size_t body_len)
 {
+	size_t most = HEAD_ROOM + TYPE_MAX + x->extra.len + body_len;
 	char *room, *p;
 	struct torc_scope scope;
 	int r;
 
-	enter_write(x, &scope);
-	r = torc_stream_reserve(x->stream, HEAD_ROOM + TYPE_MAX + x->extra_len + body_len, &room);
-	torc_scope_leave(&scope);
+	enter_write(x, &scope, most);
+	r = torc_stream_reserve(x->stream, most, &room);
+	leave_write(x, &scope);
 	if (r < 0)
 		return r;
 	x->responded = true;
-	p = put_head(room, x, status, type, length);
+	x->status = head->status;
+	p = put_head(room, x, head->status, head->type, head->length);
 	if (body_len)
-		p = put(p, body, body_len);
+		p = put(p, head->body, body_len);
 	torc_stream_commit(x->stream, (size_t)(p - room));
 	return 0;
 }
 
-int torc_http_respond(struct torc_http_exchange *x, int status, const char *type, const void *body,
-		      size_t len)
-{
-	size_t copied;
-	int r = check_response(x, status, type);
+/* --- whole responses --- */
 
-	if (r < 0)
-		return r;
-	prepare(x, status, len);
+static int respond_plain(struct torc_http_exchange *x, const struct torc_http_response *head)
+{
+	size_t len = (size_t)head->length, copied;
+	int r;
+
+	prepare(x, head->status, len);
 	x->out_left = 0;
 	copied = len <= COPY_BYTES && !x->without_body ? len : 0;
-	r = send_head(x, status, type, len, body, copied);
-	if (!r && copied < len && !x->without_body) {
-		r = write_body(x, body, len);
+	r = send_head(x, head, copied);
+	if (r)
+		return r;
+	x->ended = true;
+	if (x->without_body)
+		return 0;
+	x->sent_bytes = len;
+	if (copied < len) {
+		r = write_body(x, head->body, len);
 		x->incomplete = r < 0;
 	}
 	return r;
 }
 
-int torc_http_begin(struct torc_http_exchange *x, int status, const char *type, uint64_t length)
+/* What the filters make of the head. Those that this response is not for are left out. */
+static int begin_filters(struct torc_http_exchange *x, struct torc_http_response *head)
 {
+	struct torc_http_filter **link = &x->filters;
+
+	while (*link) {
+		int r = (*link)->begin(*link, x, head);
+
+		if (r < 0)
+			return r;
+		if (r)
+			*link = (*link)->next;
+		else
+			link = &(*link)->next;
+	}
+	return check_response(x, head->status, head->type);
+}
+
+static int begin_plain(struct torc_http_exchange *x, const struct torc_http_response *head)
+{
+	prepare(x, head->status, head->length);
+	return send_head(x, head, 0);
+}
+
+static int respond_filtered(struct torc_http_exchange *x, struct torc_http_response *head)
+{
+	const void *body = head->body;
+	size_t len = (size_t)head->length;
+	int r = begin_filters(x, head);
+
+	if (r < 0)
+		return r;
+	if (!x->filters) {
+		torc__check(head->length != TORC_NEVER,
+			    "a filter left a response without a length");
+		return respond_plain(x, head);
+	}
+	/* One filter may have put another body in the place of the first, which the others then see. */
+	if (head->body != body) {
+		body = head->body;
+		len = (size_t)head->length;
+	}
+	r = begin_plain(x, head);
+	if (r < 0)
+		return r;
+	x->promised_left = len;
+	r = torc_http_write(x, body, len);
+	return r ? r : torc_http_end(x);
+}
+
+int torc_http_respond(struct torc_http_exchange *x, int status, const char *type, const void *body,
+		      size_t len)
+{
+	struct torc_http_response head = { status, type, len, body };
 	int r = check_response(x, status, type);
 
 	if (r < 0)
 		return r;
-	prepare(x, status, length);
-	return send_head(x, status, type, length, NULL, 0);
+	return torc__unlikely(x->filters != NULL) ? respond_filtered(x, &head)
+						  : respond_plain(x, &head);
+}
+
+int torc_http_respond_text(struct torc_http_exchange *x, int status, const char *text)
+{
+	return torc_http_respond(x, status, "text/plain; charset=utf-8", text, strlen(text));
+}
+
+int torc_http_respond_json(struct torc_http_exchange *x, int status, const char *json, size_t len)
+{
+	return torc_http_respond(x, status, "application/json", json, len);
+}
+
+static bool is_redirect(int status)
+{
+	return (status >= 301 && status <= 303) || status == 307 || status == 308;
+}
+
+int torc_http_redirect(struct torc_http_exchange *x, int status, const char *location)
+{
+	int r;
+
+	if (x->responded)
+		return -EALREADY;
+	if (!is_redirect(status) || !*location)
+		return -EINVAL;
+	for (const char *p = location; *p; p++)
+		if ((unsigned char)*p <= ' ' || (unsigned char)*p >= 0x7f)
+			return -EINVAL;
+	r = torc_http_add_field(x, "Location", location);
+	return r ? r : torc_http_respond(x, status, NULL, NULL, 0);
+}
+
+/* The status that stands for an error of the request; 0: the connection itself has failed. */
+static int status_of_request(int error)
+{
+	switch (error) {
+	case -EMSGSIZE: return 413;
+	case -EBADMSG: return 400;
+	case -EPROTOTYPE: return 415;
+	case -ETIMEDOUT: return 408;
+	case -ENOMEM: return 503;
+	default: return 0;
+	}
+}
+
+int torc_http_respond_error(struct torc_http_exchange *x, int result)
+{
+	const char *reason;
+	int status = result == -ENOENT ? 404 : 500;
+
+	if (x->late)
+		status = 503;
+	/* The peer is gone: nobody is left to answer. Not to be told from the handler's result alone, which
+	 * may be about a connection of its own. */
+	else if (result && (result == x->body_error || result == x->rejected))
+		status = status_of_request(result);
+	if (!status)
+		return result;
+	if (x->body_error)
+		x->close = true;
+	if (x->responded)
+		return -EALREADY;
+	x->extra.len = 0;
+	x->filters = NULL;
+	reason = torc__http_reason(status);
+	return torc_http_respond(x, status, "text/plain", reason, strlen(reason));
+}
+
+/* --- interim responses --- */
+
+static int measure_fields(const struct torc_http_pair *fields, size_t count, size_t *ret_bytes)
+{
+	size_t bytes = 0;
+
+	for (size_t i = 0; i < count; i++) {
+		int r = check_field(fields[i].name, fields[i].value);
+
+		if (r < 0)
+			return r;
+		bytes += field_bytes(fields[i].name, fields[i].value);
+		if (bytes > TORC_HTTP_FIELDS_BYTES)
+			return -ENOSPC;
+	}
+	*ret_bytes = bytes;
+	return 0;
+}
+
+int torc_http_inform(struct torc_http_exchange *x, int status, const struct torc_http_pair *fields,
+		     size_t count)
+{
+	struct torc_scope scope;
+	size_t bytes;
+	char *room, *p;
+	int r;
+
+	if (x->responded)
+		return -EALREADY;
+	if (status < 102 || status > 199)
+		return -EINVAL;
+	r = measure_fields(fields, count, &bytes);
+	if (r < 0 || !x->head.minor)
+		return r;
+	enter_write(x, &scope, bytes);
+	r = torc_stream_reserve(x->stream, HEAD_ROOM + bytes, &room);
+	leave_write(x, &scope);
+	if (r < 0)
+		return r;
+	p = put_status(room, status);
+	for (size_t i = 0; i < count; i++)
+		p = put_field(p, fields[i].name, fields[i].value);
+	p = PUT(p, "\r\n");
+	torc_stream_commit(x->stream, (size_t)(p - room));
+	return 0;
+}
+
+/* --- responses in parts --- */
+
+int torc_http_begin(struct torc_http_exchange *x, int status, const char *type, uint64_t length)
+{
+	struct torc_http_response head = { status, type, length, NULL };
+	int r = check_response(x, status, type);
+
+	if (r < 0)
+		return r;
+	if (torc__unlikely(x->filters != NULL)) {
+		r = begin_filters(x, &head);
+		if (r < 0)
+			return r;
+		torc__check(!head.body, "a filter gave a body to a response that comes in parts");
+		x->promised_left = length;
+	}
+	return begin_plain(x, &head);
 }
 
 static int write_chunk(struct torc_http_exchange *x, const void *data, size_t len)
@@ -364,36 +605,153 @@ static int write_chunk(struct torc_http_exchange *x, const void *data, size_t le
 	return r ? r : write_body(x, "\r\n", 2);
 }
 
-int torc_http_write(struct torc_http_exchange *x, const void *data, size_t len)
+/* Counts off a promised length. */
+static int count_off(uint64_t *left, size_t len)
 {
-	int r;
+	if (*left == TORC_NEVER)
+		return 0;
+	if (len > *left)
+		return -EMSGSIZE;
+	*left -= len;
+	return 0;
+}
 
-	if (!x->responded)
-		return -EINVAL;
-	if (x->incomplete) /* what follows would take the place of what is missing */
-		return -EPIPE;
-	if (x->out_left != TORC_NEVER) {
-		if (len > x->out_left)
-			return -EMSGSIZE;
-		x->out_left -= len;
-	}
+/* Behind the last filter. */
+static int write_plain(struct torc_http_exchange *x, const void *data, size_t len)
+{
+	int r = count_off(&x->out_left, len);
+
+	if (r < 0)
+		return r;
 	if (x->without_body || !len)
 		return 0;
+	x->sent_bytes += len;
 	r = x->in_chunks ? write_chunk(x, data, len) : write_body(x, data, len);
 	x->incomplete = r < 0;
 	return r;
 }
 
-int torc__http_finish(struct torc_http_exchange *x)
+int torc_http_write(struct torc_http_exchange *x, const void *data, size_t len)
 {
-	if (x->incomplete)
+	int r;
+
+	if (!x->responded || (x->ended && !x->incomplete))
+		return -EINVAL;
+	if (x->incomplete) /* what follows would take the place of what is missing */
 		return -EPIPE;
-	if (x->out_left != TORC_NEVER)
-		return x->out_left && !x->without_body ? -EPIPE : 0;
-	if (!x->in_chunks || x->without_body)
-		return 0;
-	return write_body(x, "0\r\n\r\n", 5);
+	if (torc__likely(!x->filters))
+		return write_plain(x, data, len);
+	r = count_off(&x->promised_left, len);
+	if (r < 0 || x->without_body || !len)
+		return r;
+	r = x->filters->write(x->filters, x, data, len);
+	x->incomplete |= r < 0;
+	return r;
 }
+
+int torc_http_filter_write(struct torc_http_filter *f, struct torc_http_exchange *x,
+			   const void *data, size_t len)
+{
+	if (!len)
+		return 0;
+	return f->next ? f->next->write(f->next, x, data, len) : write_plain(x, data, len);
+}
+
+/* The last chunk, with the trailers. */
+static int end_chunks(struct torc_http_exchange *x)
+{
+	int r = write_body(x, "0\r\n", 3);
+
+	if (!r)
+		r = write_body(x, x->trailing.data, x->trailing.len);
+	return r ? r : write_body(x, "\r\n", 2);
+}
+
+static int end_filters(struct torc_http_exchange *x)
+{
+	if (x->promised_left && x->promised_left != TORC_NEVER)
+		return -EPIPE;
+	return x->filters->end(x->filters, x);
+}
+
+int torc_http_end(struct torc_http_exchange *x)
+{
+	int r = 0;
+
+	if (!x->responded)
+		return -EINVAL;
+	if (x->ended || x->incomplete)
+		return x->incomplete ? -EPIPE : 0;
+	x->ended = true;
+	if (x->without_body)
+		return 0;
+	if (x->filters)
+		r = end_filters(x);
+	if (!r && x->out_left != TORC_NEVER)
+		r = x->out_left ? -EPIPE : 0;
+	else if (!r && x->in_chunks)
+		r = x->trailing.len ? end_chunks(x) : write_body(x, "0\r\n\r\n", 5);
+	x->incomplete = r < 0;
+	return r;
+}
+
+/* --- trailers --- */
+
+/* Is it a trailer that the head has announced? */
+static bool is_announced(const struct torc_http_exchange *x, const char *name)
+{
+	const char *p = x->extra.data, *end = p + x->extra.len;
+	struct torc_slice element;
+	size_t len = strlen(name);
+
+	for (const char *next; p < end; p = next) {
+		struct torc_slice list = { p + 9, 0 };
+
+		next = (const char *)memchr(p, '\n', (size_t)(end - p)) + 1;
+		if (strncasecmp(p, "Trailer: ", 9) != 0)
+			continue;
+		list.len = (size_t)(next - 2 - list.data);
+		while (torc_http_next_element(&list, &element))
+			if (element.len == len && !strncasecmp(element.data, name, len))
+				return true;
+	}
+	return false;
+}
+
+static bool is_no_trailer(const char *name)
+{
+	static const char *const names[] = { "Host", "Set-Cookie", "Trailer", "Authorization" };
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		if (!strcasecmp(name, names[i]))
+			return true;
+	return false;
+}
+
+int torc_http_add_trailer(struct torc_http_exchange *x, const char *name, const char *value)
+{
+	if (check_field(name, value) < 0 || is_no_trailer(name) || !is_announced(x, name))
+		return -EINVAL;
+	if (x->ended)
+		return -EALREADY;
+	if (!x->responded || !x->in_chunks)
+		return -ENOTSUP;
+	return append_field(x, &x->trailing, name, value);
+}
+
+/* --- what became of it --- */
+
+int torc_http_status(const struct torc_http_exchange *x)
+{
+	return x->responded ? x->status : 0;
+}
+
+uint64_t torc_http_sent_bytes(const struct torc_http_exchange *x)
+{
+	return x->sent_bytes;
+}
+
+/* --- without an exchange --- */
 
 int torc__http_refuse(struct torc_stream *s, const struct torc__http_config *config, int status)
 {

@@ -50,20 +50,23 @@ static void linger(struct torc_stream *s)
 
 /* --- the exchange's memory --- */
 
-static struct torc_http_exchange *new_exchange(struct torc_stream *s,
-					       const struct torc__http_config *config)
+static struct torc_http_exchange *new_exchange(struct torc__http_connection *c)
 {
+	const struct torc__http_config *config = c->config;
 	uint32_t capacity;
 	size_t bytes = sizeof(struct torc_http_exchange) +
 		       config->limits.fields * sizeof(struct torc__http_field);
-	struct torc_http_exchange *x = (void *)torc__chunk_take(s->buffers, bytes, &capacity);
+	struct torc_http_exchange *x =
+		(void *)torc__chunk_take(c->stream->buffers, bytes, &capacity);
 
 	if (!x)
 		return NULL;
-	x->stream = s;
+	x->stream = c->stream;
 	x->config = config;
 	x->capacity = capacity;
 	x->head_copy = NULL;
+	x->blocks = NULL;
+	x->whole = (struct torc__http_text){ NULL, 0, 0 };
 	x->head.fields = x->fields;
 	x->head.field_capacity = config->limits.fields;
 	return x;
@@ -73,14 +76,16 @@ static void free_exchange(struct torc_http_exchange *x)
 {
 	struct torc__buffers *b = x->stream->buffers;
 
-	torc__chunk_give(b, x->head_copy, x->head_copy_capacity);
+	if (torc__unlikely(x->blocks || x->whole.data))
+		torc__http_memory_done(x);
+	if (x->head_copy)
+		torc__chunk_give(b, x->head_copy, x->head_copy_capacity);
 	torc__chunk_give(b, (char *)x, x->capacity);
 }
 
 /* --- one request --- */
 
-/* What is between a complete head and an answer. */
-static void begin_exchange(struct torc_http_exchange *x)
+static void begin_request(struct torc_http_exchange *x)
 {
 	struct torc__http_chunk_limits limits = {
 		.body_bytes = x->config->options.body_bytes,
@@ -90,17 +95,37 @@ static void begin_exchange(struct torc_http_exchange *x)
 	};
 
 	x->run.len = 0;
+	x->body_limit = x->config->options.body_bytes;
 	x->body_left = x->head.content_length;
-	x->body_received = 0;
+	x->body_received = x->body_data = 0;
 	x->body_waited_ns = 0;
-	x->body_error = 0;
+	x->body_error = x->rejected = 0;
+	x->trailers.len = x->trailers.capacity = 0;
 	x->body_done = !x->head.chunked && !x->head.content_length;
 	x->continue_due = x->head.expect_continue && !x->body_done;
-	x->responded = x->close = x->in_chunks = x->without_body = x->incomplete = false;
-	x->out_left = 0;
-	x->extra_len = 0;
+	x->late = false;
 	if (x->head.chunked)
 		torc__http_chunk_init(&x->chunk, &limits);
+}
+
+static void begin_response(struct torc_http_exchange *x)
+{
+	x->responded = x->close = x->in_chunks = x->without_body = x->incomplete = false;
+	x->ended = false;
+	x->out_left = x->sent_bytes = 0;
+	x->filters = NULL;
+	x->leaves = NULL;
+	x->trailing.len = x->trailing.capacity = 0;
+	x->extra = (struct torc__http_text){ x->extra_room, 0, sizeof(x->extra_room) };
+}
+
+/* What is between a complete head and an answer. */
+static void begin_exchange(struct torc_http_exchange *x)
+{
+	torc__http_memory_init(x);
+	x->match = NULL;
+	begin_request(x);
+	begin_response(x);
 }
 
 /* The body will take the place of the head: keep a copy and view that. */
@@ -115,53 +140,62 @@ static int copy_head(struct torc_http_exchange *x, const char *data, size_t len)
 	return 0;
 }
 
-/* The status that stands for an error of the body; 0: the connection itself has failed. */
-static int status_of(int error)
-{
-	switch (error) {
-	case -EMSGSIZE: return 413;
-	case -EBADMSG: return 400;
-	case -ETIMEDOUT: return 408;
-	case -ENOMEM: return 503;
-	default: return 0;
-	}
-}
-
-static int answer(struct torc_http_exchange *x)
+static int call_handler(struct torc_http_exchange *x)
 {
 	const struct torc_http_options *o = &x->config->options;
-	int status, r;
+	struct torc_scope scope;
+	int r;
 
-	if (x->head.content_length > o->body_bytes) {
-		x->close = true;
-		r = -EMSGSIZE;
-		x->body_error = r;
-	} else {
-		r = o->handler(x, o->arg);
+	if (x->head.content_length > o->body_bytes)
+		return torc_http_limit_body(x, o->body_bytes);
+	if (torc__likely(o->handler_ns == TORC_NEVER))
+		return o->handler(x, o->arg);
+	torc_scope_enter_until(&scope, torc_turn_ns() + o->handler_ns);
+	r = o->handler(x, o->arg);
+	x->late = torc_scope_leave(&scope) == -ETIMEDOUT;
+	return r;
+}
+
+/* Is there more of the response to come? */
+static bool is_open(const struct torc_http_exchange *x)
+{
+	return !x->ended && (x->out_left || x->in_chunks || x->filters);
+}
+
+/* As long as the handler runs, the client may leave. One that has said goodbye before is half-closed on purpose. */
+static int answer(struct torc_http_exchange *x, struct torc_scope *leaves)
+{
+	int r;
+
+	if (!torc__stream_has_ended(x->stream)) {
+		x->leaves = leaves;
+		torc__http_watch(x);
 	}
-	if (x->responded)
-		return r < 0 && (x->out_left || x->in_chunks) ? r : torc__http_finish(x);
-	/* The peer is gone: nobody is left to answer. Not to be told from the handler's result alone, which
-	 * may be about a connection of its own. */
-	status = x->body_error && r == x->body_error ? status_of(r) : 500;
-	if (!status)
-		return r;
-	if (x->body_error)
-		x->close = true;
-	x->extra_len = 0;
-	return torc_http_respond(x, status, "text/plain", torc__http_reason(status),
-				 strlen(torc__http_reason(status)));
+	r = call_handler(x);
+	x->leaves = NULL;
+	torc__http_unwatch(x);
+	if (torc__likely(x->ended && !x->incomplete))
+		return 0;
+	if (!x->responded)
+		return torc_http_respond_error(x, r);
+	return r < 0 && is_open(x) ? r : torc_http_end(x);
 }
 
 enum next { CLOSE, LINGER, KEEP };
 
 /* The head is complete: [len] bytes at data. */
-static enum next exchange(struct torc_http_exchange *x, const char *data, size_t len)
+static enum next exchange(struct torc_http_exchange *x, struct torc_scope *leaves, const char *data,
+			  size_t len)
 {
+	int r;
+
 	begin_exchange(x);
 	if (!x->body_done && copy_head(x, data, len) < 0)
 		return CLOSE;
-	if (answer(x) < 0) {
+	r = answer(x, leaves);
+	if (torc__unlikely(x->deferred != NULL))
+		torc__http_run_deferred(x);
+	if (r < 0) {
 		/* The end of the connection is the end of this body: a plain one would make it look complete. */
 		if (x->responded && !x->in_chunks && x->out_left == TORC_NEVER)
 			(void)!torc_set_linger(torc_stream_fd(x->stream), 0);
@@ -206,22 +240,21 @@ static int read_rest(struct torc_http_exchange *x, struct torc_slice *view)
 	return r <= 0 ? 0 : len;
 }
 
-static enum next serve_request(struct torc_stream *s, const struct torc__http_config *config,
-			       struct torc_slice view)
+static enum next serve_request(struct torc__http_connection *c, struct torc_slice view)
 {
-	struct torc_http_exchange *x = new_exchange(s, config);
+	struct torc_http_exchange *x = new_exchange(c);
 	enum next next;
 	int len;
 
 	if (!x)
-		return refuse(s, config, 503);
-	len = torc__http_parse_request(&x->head, view.data, view.len, &config->limits);
+		return refuse(c->stream, c->config, 503);
+	len = torc__http_parse_request(&x->head, view.data, view.len, &c->config->limits);
 	if (!len)
 		len = read_rest(x, &view);
 	if (len > 0)
-		next = exchange(x, view.data, (size_t)len);
+		next = exchange(x, &c->scope, view.data, (size_t)len);
 	else
-		next = len ? refuse(s, config, -len) : CLOSE;
+		next = len ? refuse(c->stream, c->config, -len) : CLOSE;
 	free_exchange(x);
 	return next;
 }
@@ -271,17 +304,19 @@ static int finish_sending(struct torc_stream *s, const struct torc__http_config 
 
 static int serve_connection(struct torc_stream *s, void *arg)
 {
-	const struct torc__http_config *config = arg;
+	struct torc__http_connection c = { .stream = s, .config = arg };
 	struct torc_slice view;
 	enum next next = KEEP;
 	int r;
 
-	while (next == KEEP && await_request(s, config, &view) > 0) {
+	torc_scope_enter(&c.scope, TORC_NEVER);
+	while (next == KEEP && await_request(s, c.config, &view) > 0) {
 		torc_stream_set_busy(s, true);
-		next = serve_request(s, config, view);
+		next = serve_request(&c, view);
 		torc_stream_set_busy(s, false);
 	}
-	r = finish_sending(s, config);
+	torc_scope_leave(&c.scope);
+	r = finish_sending(s, c.config);
 	if (!r && next == LINGER)
 		linger(s);
 	return r; /* -ETIMEDOUT: the server drops what is unsent */
@@ -324,6 +359,9 @@ static void fill_in(struct torc__http_config *config)
 	DEFAULT_NS(body_ns, TORC_SECONDS(10));
 	DEFAULT_NS(idle_ns, TORC_SECONDS(60));
 	DEFAULT_NS(write_ns, TORC_SECONDS(30));
+	if (!o->handler_ns || o->handler_ns > NS_MAX)
+		o->handler_ns = TORC_NEVER;
+	DEFAULT(memory_bytes, (size_t)1 << 20);
 	config->limits = (struct torc__http_limits){ o->line_bytes, o->head_bytes, o->fields };
 }
 

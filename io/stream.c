@@ -93,6 +93,24 @@ static void take_buffer(struct torc_stream *s, uint16_t id, int res)
 	torc__buffer_give(s->buffers, id);
 }
 
+/* Who reads sees the end by itself, and whatever came before it. */
+static void tell_watcher(struct torc_stream *s)
+{
+	if (s->rx_wait || !(s->rx_error || (s->rx_eof && !s->watch_resets)))
+		return;
+	torc_scope_cancel_with(s->watcher, "the peer has left");
+	s->watcher = NULL;
+}
+
+/* Nothing is being received: it has ended, or the kernel receives once at a time. */
+void torc__stream_watch_slowly(struct torc_stream *s)
+{
+	if (s->rx_error)
+		tell_watcher(s);
+	else if (!s->rx_eof && s->kind->watch && s->buffers->available && s->rx_count < RX_HIGH)
+		s->kind->watch(s);
+}
+
 void torc__stream_on_rx(struct torc_op *op, int res, unsigned cqe_flags)
 {
 	struct torc_stream *s = of_rx(op);
@@ -109,6 +127,8 @@ void torc__stream_on_rx(struct torc_op *op, int res, unsigned cqe_flags)
 		s->buffers->available = 0;
 	else if (res != -ECANCELED && res != -EINTR && res != -EAGAIN)
 		s->rx_error = res;
+	if (torc__unlikely(res <= 0 && s->watcher))
+		tell_watcher(s);
 	torc__slot_wake(&s->rx_wait);
 }
 

@@ -34,6 +34,7 @@ struct torc__stream_memory;
 struct torc__tls;
 struct torc__wait;
 struct torc_rate;
+struct torc_scope;
 
 /* Caller's memory from torc_stream_open to torc_stream_close. The fields are private. */
 struct torc_stream {
@@ -47,7 +48,7 @@ struct torc_stream {
 	uint32_t rx_offset;                   /* consumed bytes of the first buffer */
 	uint16_t rx_first, rx_last, rx_count; /* received buffers, in order */
 	bool rx_eof, rx_private, rx_ready, rx_bulk;
-	bool tx_none, tx_full, tx_closed, closing, busy;
+	bool tx_none, tx_full, tx_closed, closing, busy, watch_resets;
 	char *spill; /* bytes in front of the received buffers, contiguous */
 	uint32_t spill_offset, spill_len, spill_capacity;
 	char *pending, *sending; /* chunks: filled, and in the kernel's hands */
@@ -62,6 +63,7 @@ struct torc_stream {
 	struct torc__stream_memory *in, *out; /* torc_stream_pair */
 	struct torc__tls *tls;                /* io/tls.h */
 	struct torc_stream *below, *above;    /* the one that it is encrypted into, and back */
+	struct torc_scope *watcher; /* to be cancelled when the peer leaves; of the lowest stream */
 };
 
 /* What fits into one contiguous view (torc_stream_fill, torc_stream_read_until). */

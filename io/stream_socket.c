@@ -34,6 +34,12 @@ static int arm_private(struct torc_stream *s)
 	return 0;
 }
 
+static void socket_watch(struct torc_stream *s)
+{
+	s->rx_private = false;
+	arm_shared(s);
+}
+
 static int socket_arm(struct torc_stream *s)
 {
 	if (!s->buffers->available)
@@ -94,6 +100,7 @@ static void socket_close(struct torc_stream *s)
 
 const struct torc__stream_kind torc__socket_kind = {
 	.arm = socket_arm,
+	.watch = socket_watch,
 	.send = socket_send,
 	.write = socket_write,
 	.shutdown = socket_shutdown,

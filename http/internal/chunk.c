@@ -250,6 +250,11 @@ bool torc__http_chunk_done(const struct torc__http_chunk *c)
 	return c->state == DONE;
 }
 
+unsigned torc__http_chunk_last_line(const struct torc__http_chunk *c)
+{
+	return c->state == DONE ? 2 : c->state == END_LF;
+}
+
 static struct torc_slice take_data(struct torc__http_chunk *c, const char *buf, size_t len)
 {
 	struct torc_slice data = { buf, c->chunk_left < len ? (size_t)c->chunk_left : len };

@@ -5,8 +5,8 @@
  *   1*"0"    [chunk-ext] CRLF  *( trailer-field CRLF ) CRLF
  *
  * The decoder copies no data: it hands out views into the caller's input.  Extensions and trailers
- * are checked and dropped; a recipient may do so (RFC 9110 6.5.1, RFC 9112 7.1.1), and a trailer
- * that is not kept cannot change what the head said.
+ * are checked, and not kept here; a recipient may do so (RFC 9110 6.5.1, RFC 9112 7.1.1), and a trailer
+ * that is not merged into the head cannot change what that said.
  *
  *   while (!torc__http_chunk_done(&c)) {
  *           ssize_t used = torc__http_chunk_next(&c, buf, len, &data);
@@ -68,5 +68,8 @@ ssize_t torc__http_chunk_next(struct torc__http_chunk *c, const char *buf, size_
 
 /* Has the last CRLF been consumed? */
 bool torc__http_chunk_done(const struct torc__http_chunk *c);
+
+/* How many bytes of the last, empty line have been consumed: 0, 1 or 2. The trailers, if any, come right before it. */
+unsigned torc__http_chunk_last_line(const struct torc__http_chunk *c);
 
 #endif

@@ -8,14 +8,19 @@
 #ifndef TORC_HTTP_INTERNAL_EXCHANGE_H
 #define TORC_HTTP_INTERNAL_EXCHANGE_H
 
+#include <string.h>
+
 #include <torc/core/scope.h>
+#include <torc/http/filter.h>
 #include <torc/http/server.h>
 
 #include "http/internal/chunk.h"
 #include "http/internal/parse.h"
-#include "io/internal/buffers.h"
+#include "http/internal/scan.h"
+#include "io/internal/stream.h"
 
-#define TORC__HTTP_EXTRA_BYTES 2048
+/* Added fields: room that each exchange has; more is taken from its memory. */
+#define TORC__HTTP_EXTRA_BYTES 1024u
 
 /* Bytes of a body that the handler did not want which are read to keep the connection. */
 #define TORC__HTTP_SKIP_BYTES 65536u
@@ -26,9 +31,48 @@ struct torc__http_config {
 	struct torc__http_limits limits;
 };
 
+/* A connection, in the frame of its fiber. */
+struct torc__http_connection {
+	struct torc_stream *stream;
+	const struct torc__http_config *config;
+	struct torc_scope scope; /* cancelled when the peer leaves */
+};
+
+/* What torc_http_next runs: steps [at, end), then what is behind. On the stack of who runs a chain. */
+struct torc__http_chain {
+	const struct torc_http_step *at, *end;
+	const struct torc__http_chain *outer;
+	const struct torc__http_match *mount; /* they are mounted there; NULL: nowhere */
+};
+
+/* Bytes that grow in the exchange's memory. */
+struct torc__http_text {
+	char *data;
+	uint32_t len, capacity;
+};
+
+struct torc__http_block;
+struct torc__http_deferred;
+struct torc__http_value;
+struct torc__http_match;
+
 struct torc_http_exchange {
 	struct torc_stream *stream;
 	const struct torc__http_config *config;
+	struct torc__http_chain chain;
+
+	/* memory */
+	char *room; /* [room_left], of the newest chunk */
+	size_t room_left;
+	struct torc__http_block *blocks; /* further chunks */
+	size_t block_bytes;              /* of them */
+	struct torc__http_deferred *deferred;
+	struct torc__http_value *values;
+
+	/* routing */
+	struct torc__http_match *match; /* the innermost that there was */
+	const struct torc__http_match
+		*mount; /* what is running is mounted there; NULL: it is not */
 	struct torc__http_head head;
 	uint32_t capacity; /* of the chunk this lives in */
 
@@ -42,8 +86,14 @@ struct torc_http_exchange {
 	uint64_t body_received;
 	uint64_t body_waited_ns; /* for bytes of it */
 	int body_error;          /* sticks */
+	int rejected; /* what a reading of the request has failed with, and the client is to be told */
+	uint64_t body_limit;
+	uint64_t body_data;              /* decoded bytes that were consumed */
+	struct torc__http_text whole;    /* torc_http_body_read */
+	struct torc__http_text trailers; /* lines, as they were sent */
 	bool body_done;
 	bool continue_due; /* the client waits for 100 Continue */
+	bool late;         /* the handler has used up its time */
 
 	/* response */
 	bool responded;
@@ -51,9 +101,17 @@ struct torc_http_exchange {
 	bool in_chunks;
 	bool without_body; /* HEAD, 204, 304 */
 	bool incomplete;   /* the response was cut short: only closing tells the client */
+	bool ended;        /* nothing may be written any more */
+	bool unwatched;    /* while it is written */
+	int status;
 	uint64_t out_left;
-	uint32_t extra_len;
-	char extra[TORC__HTTP_EXTRA_BYTES]; /* added fields, as they are sent */
+	uint64_t sent_bytes;
+	uint64_t promised_left; /* with filters: of what the handler has announced */
+	struct torc_http_filter *filters;
+	struct torc_scope *leaves; /* to be cancelled when the peer leaves; NULL: it need not */
+	struct torc__http_text trailing; /* trailers, as they will be sent */
+	struct torc__http_text extra;    /* added fields, as they are sent */
+	char extra_room[TORC__HTTP_EXTRA_BYTES];
 
 	struct torc__http_field fields[]; /* [config->limits.fields] */
 };
@@ -70,10 +128,71 @@ const char *torc__http_date_line(void);
 /* The answer to a request that was not understood: status and phrase, then the connection closes. */
 int torc__http_refuse(struct torc_stream *s, const struct torc__http_config *config, int status);
 
-/* End the response: the last chunk. */
-int torc__http_finish(struct torc_http_exchange *x);
+/* Before the handler: an empty chain, memory. */
+void torc__http_memory_init(struct torc_http_exchange *x);
+
+/* At the end: run what was deferred; then, when nobody looks at it any more, free what was allocated. */
+void torc__http_run_deferred(struct torc_http_exchange *x);
+void torc__http_memory_done(struct torc_http_exchange *x);
+
+/*
+ * Room for `more` bytes behind a text, which may move; with all texts of one kind together at most `most` bytes. 0, -ENOSPC or
+ * -ENOMEM.
+ */
+int torc__http_text_grow(struct torc_http_exchange *x, struct torc__http_text *text, size_t more,
+			 size_t most);
 
 /* Skip what the handler left of the body. Returns 0, or < 0 when the connection cannot go on. */
 int torc__http_skip_body(struct torc_http_exchange *x);
+
+/* RFC 9110, section 5.6.2; a string, or so many bytes. */
+bool torc__http_is_token(const char *name);
+bool torc__http_is_field_value(const char *value);
+
+/* %XX and, in forms, '+'. Returns the decoded length, at most `len`, or -EBADMSG. `to` may be `from`. */
+ssize_t torc__http_percent_decode(const char *from, size_t len, char *to, bool form);
+
+static inline bool torc__http_slice_is(struct torc_slice s, const char *text)
+{
+	return strlen(text) == s.len && !memcmp(text, s.data, s.len);
+}
+
+/* The request makes no sense: when the handler returns the error without an answer, it becomes 4xx. */
+static inline int torc__http_reject(struct torc_http_exchange *x, int error)
+{
+	x->rejected = error;
+	return error;
+}
+
+/*
+ * Is what the handler writes sent as it is? Then a response of known length may be sent by other means than torc_http_write:
+ * torc__http_sent says that so many bytes of its body were.
+ */
+static inline bool torc__http_is_plain(const struct torc_http_exchange *x)
+{
+	return !x->filters && !x->in_chunks;
+}
+
+static inline void torc__http_sent(struct torc_http_exchange *x, uint64_t bytes)
+{
+	x->sent_bytes += bytes;
+	if (x->out_left != TORC_NEVER)
+		x->out_left -= bytes;
+}
+
+/*
+ * While the handler waits for something else, the end of the connection cancels it. Not while it waits for the client: it
+ * will see that end by itself, and who has half-closed may be taking what it is sent.
+ */
+static inline void torc__http_watch(struct torc_http_exchange *x)
+{
+	if (x->leaves)
+		torc__stream_watch(x->stream, x->leaves, x->config->options.let_half_close);
+}
+
+static inline void torc__http_unwatch(struct torc_http_exchange *x)
+{
+	torc__stream_unwatch(x->stream);
+}
 
 #endif

@@ -40,6 +40,8 @@ struct torc__stream_kind {
 	 * negative errno.
 	 */
 	int (*arm)(struct torc_stream *s);
+	/* Receive on into shared buffers, of which there are, though nobody waits. NULL: it is of no use, or not possible. */
+	void (*watch)(struct torc_stream *s);
 	/* Send what is in s->sending from sending_offset on; at the end of a turn, outside of fibers. */
 	void (*send)(struct torc_stream *s);
 	/* The caller's bytes, at least TORC__TX_DIRECT of them, while nothing else is unsent. NULL: they are copied. */
@@ -118,6 +120,41 @@ bool torc__stream_shown(const struct torc_stream *s, struct torc_slice *ret_view
 void torc__stream_stop_receiving(struct torc_stream *s);
 int torc__stream_await_readable(struct torc_stream *s);
 void torc__stream_took(struct torc_stream *s, uint64_t n);
+
+/*
+ * Cancel a scope when the peer ends or resets the connection while nobody reads it; only_resets: not by an end. A reset that
+ * has happened before counts, an end does not. It sees as far as receiving goes on: not beyond RX_HIGH received buffers, nor without free ones.
+ *
+ * torc__stream_unwatch before the scope is left.
+ */
+void torc__stream_watch_slowly(struct torc_stream *s);
+
+static inline void torc__stream_watch(struct torc_stream *s, struct torc_scope *scope,
+				      bool only_resets)
+{
+	if (torc__unlikely(s->below != NULL))
+		s = s->below;
+	s->watcher = scope;
+	s->watch_resets = only_resets;
+	/* A receive that is under way will tell. */
+	if (torc__unlikely(!torc_op_pending(&s->rx)))
+		torc__stream_watch_slowly(s);
+}
+
+static inline void torc__stream_unwatch(struct torc_stream *s)
+{
+	if (torc__unlikely(s->below != NULL))
+		s = s->below;
+	s->watcher = NULL;
+}
+
+/* Has the peer ended or reset the connection, as far as is known? */
+static inline bool torc__stream_has_ended(const struct torc_stream *s)
+{
+	if (torc__unlikely(s->below != NULL))
+		s = s->below;
+	return s->rx_eof || s->rx_error;
+}
 
 /* Do something at the end of the turn: send, stop receiving. */
 static inline void torc__stream_defer(struct torc_stream *s)
