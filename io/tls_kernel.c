@@ -90,6 +90,11 @@ static int kernel_arm(struct torc_stream *s)
 	return torc__socket_kind.arm(s);
 }
 
+static void kernel_watch(struct torc_stream *s)
+{
+	torc__socket_kind.watch(s);
+}
+
 static int kernel_shutdown(struct torc_stream *s)
 {
 	return torc__socket_kind.shutdown(s);
@@ -102,6 +107,7 @@ static void kernel_close(struct torc_stream *s)
 
 static const struct torc__stream_kind kernel_kind = {
 	.arm = kernel_arm,
+	.watch = kernel_watch,
 	.send = kernel_send,
 	.write = kernel_write,
 	.shutdown = kernel_shutdown,
