@@ -24,8 +24,8 @@
  *	static const struct torc_http_step steps[] = { { timed, &stats }, { hello, NULL } };
  *	return torc_http_run(x, steps, 2);
  *
- * All functions are for the fiber that the handler runs in, or for others while that one waits for them: one at
- * a time. All that they return by pointer is valid until the exchange ends, which is after the outermost handler
+ * All functions are for the fiber that the handler runs in, or for others of its loop while that one waits for them: one
+ * at a time. All that they return by pointer is valid until the exchange ends, which is after the outermost handler
  * has returned and what was deferred has run.
  *
  * A client that leaves cancels the handler of its request (struct torc_http_options, let_half_close).
