@@ -36,6 +36,7 @@
 #include <torc/executor/pool.h>
 #include <torc/executor/process.h>
 #include <torc/executor/wait.h>
+#include <torc/http/files.h>
 #include <torc/http/server.h>
 #include <torc/io/activation.h>
 #include <torc/io/address.h>

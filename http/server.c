@@ -143,7 +143,7 @@ static int answer(struct torc_http_exchange *x)
 		return r < 0 && (x->out_left || x->in_chunks) ? r : torc__http_finish(x);
 	/* The peer is gone: nobody is left to answer. Not to be told from the handler's result alone, which
 	 * may be about a connection of its own. */
-	status = x->body_error && r == x->body_error ? status_of(r) : 500;
+	status = x->body_error && r == x->body_error ? status_of(r) : r == -ENOENT ? 404 : 500;
 	if (!status)
 		return r;
 	if (x->body_error)

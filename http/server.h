@@ -28,7 +28,7 @@ TORC_BEGIN_DECLS
 struct torc_http_exchange;
 
 /*
- * Answers one request. A negative result with no answer begun becomes a 500; with one begun, the
+ * Answers one request. A negative result with no answer begun becomes a 500, and -ENOENT a 404; with one begun, the
  * connection is closed, so that the client notices that it is cut short.
  */
 typedef int torc_http_fn(struct torc_http_exchange *x, void *arg);
@@ -160,17 +160,6 @@ TORC_API TORC_MUST_CHECK int torc_http_begin(struct torc_http_exchange *x, int s
 					     const char *type, uint64_t length);
 TORC_API TORC_MUST_CHECK int torc_http_write(struct torc_http_exchange *x, const void *data,
 					     size_t len);
-
-/*
- * torc_http_send_file - answer GET and HEAD with a file below a directory.
- *
- * The request's path is decoded and looked up beneath directory_fd (openat2(2), RESOLVE_BENEATH: neither
- * ".." nor symbolic links lead out of it). A directory stands for its index.html. Answers 404, 403, 400
- * and 405 by itself, and 304 by If-None-Match or If-Modified-Since.
- *
- * Returns     as torc_http_respond; -ENOENT: nothing was answered, and there is no such file
- */
-TORC_API TORC_MUST_CHECK int torc_http_send_file(struct torc_http_exchange *x, int directory_fd);
 
 TORC_END_DECLS
 

@@ -4,7 +4,7 @@
  */
 #include "tests/io/run.h"
 
-#include <torc/http/server.h>
+#include <torc/http/files.h>
 
 TestSuite(http_server, .timeout = 40);
 
@@ -18,7 +18,9 @@ struct world {
 	void (*client)(struct world *w);
 	char address[TORC_ADDRESS_MAX];
 	struct torc_group group;
-	int root;   /* what /file serves from */
+	int root;              /* where a test makes files */
+	const char *root_path; /* what is served beside; NULL: nothing */
+	struct torc_http_files files;
 	int calls;  /* of the handler */
 	int result; /* of what the handler tries */
 	int open;   /* handlers under way */
@@ -41,13 +43,23 @@ static int world_main(void *arg)
 {
 	struct world *w = arg;
 
+	int r;
+
+	if (w->root_path)
+		check_eq(torc_http_files_init(&w->files,
+					      &(struct torc_http_files_options){
+						      .root = w->root_path }),
+			 0);
 	torc_group_enter(&w->group);
 	check_eq(torc_group_spawn(&w->group, serve, w), 0);
 	while (!w->address[0])
 		check_eq(torc_yield(), 0);
 	w->client(w);
 	torc_group_cancel(&w->group);
-	return torc_group_wait(&w->group);
+	r = torc_group_wait(&w->group);
+	if (w->root_path)
+		torc_http_files_done(&w->files);
+	return r;
 }
 
 static torc_http_fn dispatch;
@@ -488,7 +500,7 @@ static int dispatch(struct torc_http_exchange *x, void *arg)
 		return pause_in_body(x);
 	if (path.len > 8 && !memcmp(path.data, "/status/", 8))
 		return respond_status(x, path);
-	w->result = torc_http_send_file(x, w->root);
+	w->result = w->root_path ? torc_http_files_handle(x, &w->files) : -ENOENT;
 	return w->result == -ENOENT ? torc_http_respond(x, 404, NULL, "none", 4) : w->result;
 }
 
@@ -1579,6 +1591,7 @@ static void make_tree(struct tree *t, struct world *w)
 {
 	strcpy(t->path, "/tmp/torc-http-XXXXXX");
 	check(mkdtemp(t->path));
+	w->root_path = t->path;
 	w->root = open(t->path, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	check_ge(w->root, 0);
 	t->large = malloc(LARGE);
@@ -1618,7 +1631,7 @@ static void files(struct world *w)
 	} cases[] = {
 		{ "/with/index.html", 200, "text/html; charset=utf-8", "index" },
 		{ "/with/", 200, "text/html; charset=utf-8", "index" },
-		{ "/with", 200, "text/html; charset=utf-8", "index" },
+		{ "/with", 308, NULL, NULL },
 		{ "//with//index.html", 200, "text/html; charset=utf-8", "index" },
 		{ "/with/../with/./index.html?q", 200, "text/html; charset=utf-8", "index" },
 		{ "/page.HTML", 200, "text/html; charset=utf-8", "page" },
@@ -1629,9 +1642,9 @@ static void files(struct world *w)
 		{ "/nothing.here", 404, NULL, NULL },
 		{ "/page.HTML/", 404, NULL, NULL },
 		{ "/page.HTML/x", 404, NULL, NULL },
-		{ "/without", 404, NULL, NULL },
+		{ "/without", 308, NULL, NULL },
 		{ "/without/", 404, NULL, NULL },
-		{ "/odd", 403, NULL, NULL },
+		{ "/odd/", 403, NULL, NULL },
 		{ "/out", 403, NULL, NULL },
 		{ "/out2", 403, NULL, NULL },
 		{ "/loop", 403, NULL, NULL },
