@@ -100,8 +100,8 @@ static int redirect(struct torc_http_exchange *x, const struct torc_http_files *
 	const char *mark = x->head.has_query ? "?" : "";
 	int n, r;
 
-	n = snprintf(from, sizeof(from), "/%s%s%s/", f->prefix, f->prefix_len && *path ? "/" : "",
-		     path);
+	n = snprintf(from, sizeof(from), "/%.*s%s%s/", (int)f->prefix_len, f->prefix,
+		     f->prefix_len && *path ? "/" : "", path);
 	if (n >= (int)sizeof(from))
 		return refuse(x, -ENAMETOOLONG);
 	n = torc__http_path_encode(from, to, sizeof(to));
