@@ -73,11 +73,12 @@ static int serve_site(void *arg)
 
 static int site_main(void *arg)
 {
-	static const char *const any_port[] = { "127.0.0.1:0", NULL };
+	static const char *const plain[] = { "127.0.0.1:0", NULL };
+	static const char *const encrypted[] = { "tls://127.0.0.1:0", NULL };
 	struct site *s = arg;
 	int r;
 
-	s->http.addresses = any_port;
+	s->http.addresses = s->tls ? encrypted : plain;
 	s->http.handler = handle;
 	s->http.arg = s;
 	s->http.on_listen = listening;
@@ -220,7 +221,8 @@ static void read_to_end(struct torc_stream *s, struct reply *r)
 
 static void dial_site(struct site *s, struct torc_stream *stream)
 {
-	int fd = torc_dial(s->address);
+	const char *address = strstr(s->address, "://");
+	int fd = torc_dial(address ? address + 3 : s->address);
 
 	check_ge(fd, 0);
 	check_eq(torc_stream_open(stream, fd), 0);
