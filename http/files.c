@@ -12,6 +12,9 @@
 
 #include "http/internal/files.h"
 
+/* A redirect's; the fields that are added to an answer have hardly more room. */
+#define LOCATION_BYTES 1900
+
 /* --- one request --- */
 
 static int not_allowed(struct torc_http_exchange *x)
@@ -73,7 +76,7 @@ static int send_held(struct torc_http_exchange *x, struct torc_http_files *f,
 	struct torc__http_file_answer a = {
 		.status = 200,
 		.ranges_max = f->options.ranges_max,
-		.type = torc__http_type_of(h->path, f->options.types, f->options.default_type),
+		.type = h->type,
 		.cache_control = f->options.cache_control,
 		.vary = h->variants,
 	};
@@ -96,7 +99,7 @@ static int send_held(struct torc_http_exchange *x, struct torc_http_files *f,
 static int redirect(struct torc_http_exchange *x, const struct torc_http_files *f, const char *path)
 {
 	struct torc_slice query = torc_http_query(x);
-	char from[TORC__HTTP_PATH_BYTES], to[TORC__HTTP_EXTRA_BYTES];
+	char from[TORC__HTTP_PATH_BYTES], to[LOCATION_BYTES];
 	const char *mark = x->head.has_query ? "?" : "";
 	int n, r;
 

@@ -246,11 +246,11 @@ static int open_and_make(struct torc_http_files *f, const char *path, size_t len
 	r = torc__http_held_make(fd, path, len, f->options.cache_file_bytes, coding, ret);
 	if (r < 0)
 		return r;
+	(*ret)->type = torc__http_type_of(path, f->options.types, f->options.default_type);
+	(*ret)->check_ns = next_check(f);
 	r = look_for_variants(f, *ret);
 	if (r < 0)
 		torc__http_held_put(*ret);
-	else
-		(*ret)->check_ns = next_check(f);
 	return r;
 }
 

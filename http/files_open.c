@@ -113,12 +113,17 @@ static uint64_t modified_ns(const struct statx *s)
 
 static void make_validators(struct torc__http_held *h)
 {
+	char date[29];
+
 	snprintf(h->etag, sizeof(h->etag), "\"%llx-%llx-%llx%s%s\"",
 		 (unsigned long long)h->status.stx_ino, (unsigned long long)h->size,
 		 (unsigned long long)modified_ns(&h->status), h->coding ? "-" : "",
 		 h->coding ? torc__http_coding_name(h->coding) : "");
-	torc__http_date(h->modified, h->status.stx_mtime.tv_sec);
-	h->modified[29] = '\0';
+	torc__http_date(date, h->status.stx_mtime.tv_sec);
+	h->lines_len = (uint32_t)snprintf(h->lines, sizeof(h->lines),
+					  "ETag: %s\r\nLast-Modified: %.29s\r\n"
+					  "Accept-Ranges: bytes\r\n",
+					  h->etag, date);
 }
 
 /* All of it; fewer bytes if it has shrunk since. */

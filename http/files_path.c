@@ -23,9 +23,11 @@ static int next_byte(struct torc_slice in, size_t *i)
 		return c;
 	high = *i + 1 < in.len ? hex(in.data[*i]) : -1;
 	low = high >= 0 ? hex(in.data[*i + 1]) : -1;
+	if (low < 0)
+		return -EINVAL;
 	*i += 2;
 	c = high << 4 | low;
-	return low < 0 || !c || c == '/' ? -EINVAL : c;
+	return !c || c == '/' ? -EINVAL : c;
 }
 
 static bool is_part(const char *part, size_t len, const char *text)

@@ -55,9 +55,11 @@ struct torc__http_held {
 	const char *content;
 	uint64_t size;
 	struct statx status;
-	const char *type;
+	const char *type; /* by its name */
 	char etag[80];
-	char modified[30];
+	char lines
+		[200]; /* fields of each answer, as they are sent: tag, date, that there are ranges */
+	uint32_t lines_len;
 	uint32_t path_len;
 	char path[]; /* beneath the root, "" for one without; then the content */
 };
