@@ -213,7 +213,7 @@ int torc_http_files_handle(struct torc_http_exchange *x, void *files)
 
 #define RANGES_DEFAULT  16
 #define LISTING_DEFAULT 1000
-#define LISTING_MAX     100000
+#define LISTING_MAX     10000 /* names are sorted in one go */
 #define ENTRIES_DEFAULT 256
 #define ENTRIES_MAX     65536
 #define FILE_DEFAULT    ((size_t)64 << 10)
@@ -258,10 +258,21 @@ static int set_prefix(struct torc_http_files *f)
 	return 0;
 }
 
+/* Names, and not paths: without openat2 each part of a path is taken as it is. */
+static bool index_is_valid(const char *const *index)
+{
+	for (; *index; index++)
+		if (!**index || strchr(*index, '/') || !strcmp(*index, ".") ||
+		    !strcmp(*index, ".."))
+			return false;
+	return true;
+}
+
 static bool options_are_valid(const struct torc_http_files_options *o)
 {
-	return o->ranges_max <= TORC__HTTP_RANGES_MAX && o->listing_max <= LISTING_MAX &&
-	       o->cache_file_bytes <= FILE_MAX && o->cache_entries <= ENTRIES_MAX &&
+	return index_is_valid(o->index) && o->ranges_max <= TORC__HTTP_RANGES_MAX &&
+	       o->listing_max <= LISTING_MAX && o->cache_file_bytes <= FILE_MAX &&
+	       o->cache_entries <= ENTRIES_MAX &&
 	       (o->symlinks == TORC_HTTP_SYMLINKS_BENEATH ||
 		o->symlinks == TORC_HTTP_SYMLINKS_NONE);
 }

@@ -50,7 +50,8 @@ struct torc_http_files_options {
 	/* Below which path of the server it is mounted: "/static". Default: all of them. What is not below is not
 	 * answered (-ENOENT). */
 	const char *prefix;
-	/* What stands for a directory, the first that is there; NULL-terminated. Default: index.html. */
+	/* What stands for a directory: names in it, of which the first that is there; NULL-terminated. Default:
+	 * index.html. */
 	const char *const *index;
 	const struct torc_http_type
 		*types; /* looked at before those that are known; ended by a suffix of NULL */
@@ -67,7 +68,7 @@ struct torc_http_files_options {
 	bool precompressed;
 	unsigned
 		ranges_max; /* in one request; default 16, at most 64; with more it gets the whole file */
-	unsigned listing_max; /* names in a listing; default 1000, at most 100000 */
+	unsigned listing_max; /* names in a listing; default 1000, at most 10000 */
 
 	/* The cache of each loop. */
 	size_t cache_bytes;      /* memory; default 8 MiB */
@@ -98,7 +99,8 @@ struct torc_http_files {
  *   @options  the strings and arrays that it names are borrowed until torc_http_files_done; the rest is copied
  *
  * Returns     0
- *             -EINVAL           an option out of range, a prefix that does not begin with '/', or "." or ".." in it
+ *             -EINVAL           an option out of range; an index that is no name; a prefix that does not begin with '/', or
+ *                               with ".", ".." or '%' in it
  *             -ENOENT, -EACCES, -ELOOP, ...   the root, as open(2)
  *             -ENOTDIR          the root is no directory
  *             -EBADF            root_fd is not open
@@ -144,7 +146,8 @@ struct torc_http_file {
 	int fd;           /* borrowed; its position is neither used nor changed */
 	int status;       /* default 200. With any other there are neither conditions nor ranges */
 	const char *type; /* default: by the name, or by `download` */
-	const char *download;      /* to be saved under this name, in UTF-8; default: shown */
+	const char *
+		download; /* to be saved under this name, in UTF-8, at most 255 bytes; default: shown */
 	const char *cache_control; /* default: none */
 };
 

@@ -17,6 +17,10 @@
 #define PAGE_BYTES 4096
 #define LINK_BYTES (255 * 3 + 255 * 6 + 64)
 
+/* So does a path up to this, with what is before it. */
+#define TITLE_MAX 600
+_Static_assert(TITLE_MAX * 6 + 300 < PAGE_BYTES, "the head of a page must fit into it");
+
 /* Names, one behind the other, each behind a byte for its type; and where they are. */
 struct names {
 	char *text;
@@ -181,7 +185,7 @@ static void put_head(struct page *p, const char *path)
 {
 	put(p, "<!DOCTYPE html>\n<html>\n<head><meta charset=\"utf-8\"><title>");
 	/* A long path would not fit, and nobody would read it. */
-	put_escaped(p, *path ? strlen(path) < 1000 ? path : "..." : "/");
+	put_escaped(p, *path ? strlen(path) < TITLE_MAX ? path : "..." : "/");
 	put(p, "</title></head>\n<body>\n<ul>\n");
 	if (*path)
 		put(p, "<li><a href=\"../\">../</a></li>\n");

@@ -14,6 +14,7 @@
 #include "core/internal/system.h"
 #include "http/internal/files.h"
 #include "io/internal/pipes.h"
+#include "io/internal/stream.h"
 
 /* What is read into memory at a time. */
 #define PART_BYTES 65536u
@@ -69,6 +70,8 @@ static int splice_some(struct torc_http_exchange *x, int fd, uint64_t offset, ui
 	}
 	torc_scope_leave(&scope);
 	x->out_left -= done;
+	if (r < 0)
+		torc__stream_tx_failed(x->stream, r); /* which has not seen it */
 	/* It has shrunk: the client must see that something is missing. */
 	return done == part ? (int)part : r ? r : -EIO;
 }

@@ -684,6 +684,9 @@ static void check_init(const struct torc_http_files_options *o, int result)
 
 Test(http_files, checks_its_options)
 {
+	static const char *const no_index[] = { NULL };
+	static const char *const bad_index[] = { "index.html", "../x", NULL };
+	static const char *const worse_index[] = { "..", NULL };
 	static const struct {
 		struct torc_http_files_options options;
 		int result;
@@ -692,6 +695,9 @@ Test(http_files, checks_its_options)
 		{ { .root = "/nowhere/at/all" }, -ENOENT },
 		{ { .root = "/etc/passwd" }, -ENOTDIR },
 		{ { .root_fd = -1 }, -EBADF },
+		{ { .root = "/tmp", .index = no_index }, 0 },
+		{ { .root = "/tmp", .index = bad_index }, -EINVAL },
+		{ { .root = "/tmp", .index = worse_index }, -EINVAL },
 		{ { .root = "/tmp", .prefix = "" }, -EINVAL },
 		{ { .root = "/tmp", .prefix = "/" }, 0 },
 		{ { .root = "/tmp", .prefix = "//" }, 0 },
@@ -701,7 +707,7 @@ Test(http_files, checks_its_options)
 		{ { .root = "/tmp", .prefix = "/a%20b" }, -EINVAL },
 		{ { .root = "/tmp", .ranges_max = 64 }, 0 },
 		{ { .root = "/tmp", .ranges_max = 65 }, -EINVAL },
-		{ { .root = "/tmp", .listing_max = 100001 }, -EINVAL },
+		{ { .root = "/tmp", .listing_max = 10001 }, -EINVAL },
 		{ { .root = "/tmp", .cache_entries = 65537 }, -EINVAL },
 		{ { .root = "/tmp", .cache_file_bytes = MIB + 1 }, -EINVAL },
 		{ { .root = "/tmp", .symlinks = (enum torc_http_symlinks)7 }, -EINVAL },
@@ -1070,6 +1076,41 @@ Test(http_files, reads_no_range_of_an_empty_file)
 	cr_assert_eq(torc__http_ranges((struct torc_slice){ "bytes=-5", 8 }, 0, 4, got), 0);
 }
 
+/* Whatever is asked for: parts of the file, that do not touch. */
+static void check_ranges(const struct torc__http_range *ranges, int count, uint64_t size)
+{
+	for (int i = 0; i < count; i++) {
+		cr_assert(ranges[i].len && ranges[i].first < size);
+		cr_assert(ranges[i].len <= size - ranges[i].first);
+		for (int n = 0; n < i; n++)
+			cr_assert(ranges[i].first + ranges[i].len < ranges[n].first ||
+				  ranges[n].first + ranges[n].len < ranges[i].first);
+	}
+}
+
+Test(http_files, makes_sense_of_any_bytes)
+{
+	static const char alphabet[] = "0123456789,,,---- \t=bytes";
+	struct torc__http_range got[TORC__HTTP_RANGES_MAX];
+	uint64_t seed = 7;
+
+	for (int i = 0; i < 200000; i++) {
+		size_t len = 6 + next_random(&seed) % 40;
+		char *text = malloc(len); /* to its last byte, for those who look */
+		int64_t date;
+		int r;
+
+		for (size_t n = 0; n < len; n++)
+			text[n] = n < 6 ? "bytes="[n]
+					: alphabet[next_random(&seed) % (sizeof(alphabet) - 1)];
+		r = torc__http_ranges((struct torc_slice){ text, len }, 50, 8, got);
+		cr_assert(r <= 8);
+		check_ranges(got, r, 50);
+		(void)torc__http_date_parse((struct torc_slice){ text, len }, 0, &date);
+		free(text);
+	}
+}
+
 /* The parts of a multipart answer are where they say, and of the right bytes. */
 static void check_parts(const struct reply *r, const char *type, uint64_t size, unsigned seed,
 			const struct torc__http_range *ranges, size_t count)
@@ -1320,6 +1361,28 @@ Test(http_files, sends_the_plain_form_when_a_compressed_one_is_gone)
 
 /* --- listings --- */
 
+/* Paths of any length, of what takes most room. */
+static void ask_deep_listings(struct site *s)
+{
+	char name[250 + 1], path[1800] = "", encoded[5500] = "/";
+	struct reply r = { 0 };
+	size_t at = 1;
+
+	memset(name, '"', 250);
+	name[250] = '\0';
+	for (int depth = 0; depth < 7; depth++) {
+		strcat(path, name);
+		check_eq(mkdirat(s->root_fd, path, 0755), 0);
+		strcat(path, "/");
+		for (int i = 0; i < 250; i++)
+			at += (size_t)sprintf(encoded + at, "%%22");
+		at += (size_t)sprintf(encoded + at, "/");
+		check_eq(get(s, encoded, &r), 200);
+		check(strstr(r.body, "</html>"));
+	}
+	free_reply(&r);
+}
+
 static void ask_listing(struct site *s)
 {
 	struct reply r = { 0 };
@@ -1347,6 +1410,7 @@ static void ask_listing(struct site *s)
 	expect(s, "/out-directory/", 403, NULL);
 	check_eq(get(s, "/many/", &r), 200);
 	check(strstr(r.body, "and more"));
+	ask_deep_listings(s);
 	free_reply(&r);
 }
 
@@ -1828,6 +1892,31 @@ Test(http_files, serves_nothing_from_outside_while_links_take_the_place_of_direc
 		run_site(&s, ask_swapped);
 		close_site(&s);
 	}
+}
+
+/* --- several loops, each with a cache of its own --- */
+
+static void ask_several(struct site *s)
+{
+	struct reply r = { 0 };
+
+	for (int i = 0; i < 30; i++) {
+		expect(s, "/a.txt", 200, "a");
+		check_eq(ask(s, "GET", "/large", "Range: bytes=5-2000004\r\n", &r), 206);
+		check(r.len == 2000000 && same_bytes(r.body, r.len, 1, 5));
+	}
+	free_reply(&r);
+}
+
+Test(http_files, serves_on_several_loops)
+{
+	struct site s = { .client = ask_several };
+
+	open_site(&s);
+	make_tree(&s);
+	put_large(&s, "large", 1);
+	check_eq(run_with(&loops3, site_main, &s), 0);
+	close_site(&s);
 }
 
 /* --- cancellation and deadlines --- */
