@@ -38,6 +38,7 @@
 #include <torc/executor/wait.h>
 #include <torc/http/cookie.h>
 #include <torc/http/exchange.h>
+#include <torc/http/files.h>
 #include <torc/http/filter.h>
 #include <torc/http/form.h>
 #include <torc/http/router.h>

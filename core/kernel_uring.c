@@ -39,6 +39,7 @@ static const struct {
 	{ "splice", TORC__SPLICE },
 	{ "udp_segment", TORC__UDP_SEGMENT },
 	{ "fixed_buffers", TORC__FIXED_BUFFERS },
+	{ "openat2", TORC__OPENAT2 },
 };
 
 static uint32_t feature_bit(const char *name, size_t len)

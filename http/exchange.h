@@ -373,17 +373,6 @@ TORC_API TORC_MUST_CHECK int torc_http_end(struct torc_http_exchange *x);
 TORC_API TORC_MUST_CHECK int torc_http_add_trailer(struct torc_http_exchange *x, const char *name,
 						   const char *value);
 
-/*
- * torc_http_send_file - answer GET and HEAD with a file below a directory.
- *
- * The request's path is decoded and looked up beneath directory_fd (openat2(2), RESOLVE_BENEATH: neither
- * ".." nor symbolic links lead out of it). A directory stands for its index.html. Answers 404, 403, 400
- * and 405 by itself, and 304 by If-None-Match or If-Modified-Since.
- *
- * Returns     as torc_http_respond; -ENOENT: nothing was answered, and there is no such file
- */
-TORC_API TORC_MUST_CHECK int torc_http_send_file(struct torc_http_exchange *x, int directory_fd);
-
 TORC_END_DECLS
 
 #endif

@@ -66,6 +66,7 @@ enum torc__feature {
 	TORC__SPLICE = 1 << 11,
 	TORC__UDP_SEGMENT = 1 << 12,
 	TORC__FIXED_BUFFERS = 1 << 13,
+	TORC__OPENAT2 = 1 << 14,
 };
 
 /* Parse TORC_DISABLE. Returns 0 or -EINVAL, with the unknown name in *ret_unknown. */

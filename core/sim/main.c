@@ -92,9 +92,9 @@ static void plan_chaos(struct plan *p, uint64_t *state)
 /* One seed in four does without some of what newer kernels have. */
 static void plan_features(struct plan *p, uint64_t *state)
 {
-	static const char *const names[] = { "msg_ring",     "recv_multishot", "min_wait",
-					     "cqe_skip",     "membarrier",     "ring_ftruncate",
-					     "fixed_buffers" };
+	static const char *const names[] = { "msg_ring",      "recv_multishot", "min_wait",
+					     "cqe_skip",      "membarrier",     "ring_ftruncate",
+					     "fixed_buffers", "openat2" };
 
 	if (draw(state, 4))
 		return;

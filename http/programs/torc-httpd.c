@@ -2,10 +2,8 @@
  * torc-httpd - GET / says hello, POST /echo sends the body back, --root serves a directory.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include <torc/torc.h>
 
@@ -20,7 +18,8 @@ struct count {
 
 struct httpd {
 	struct program program;
-	int root_fd; /* -1: none */
+	bool has_files;
+	struct torc_http_files files;
 	struct count counts[LOOPS_MAX];
 };
 
@@ -81,8 +80,8 @@ static int handle(struct torc_http_exchange *x, void *arg)
 	h->counts[torc_loop_index()].requests++;
 	if (torc_http_path_is(x, "/echo"))
 		return echo(x);
-	if (h->root_fd >= 0) {
-		int r = torc_http_send_file(x, h->root_fd);
+	if (h->has_files) {
+		int r = torc_http_files_handle(x, &h->files);
 
 		if (r != -ENOENT)
 			return r;
@@ -130,6 +129,20 @@ static unsigned long long total(const struct httpd *h)
 	return sum;
 }
 
+static int open_root(struct httpd *h)
+{
+	int r = torc_http_files_init(&h->files,
+				     &(struct torc_http_files_options){ .root = h->program.root,
+									.precompressed = true });
+
+	if (r < 0) {
+		fprintf(stderr, "torc-httpd: --root %s: %s\n", h->program.root, strerror(-r));
+		return 1;
+	}
+	h->has_files = true;
+	return 0;
+}
+
 int main(int argc, char **argv)
 {
 	static struct httpd h = {
@@ -139,7 +152,6 @@ int main(int argc, char **argv)
 			.default_address = "127.0.0.1:8080",
 			.serves_files = true,
 		},
-		.root_fd = -1,
 	};
 	int status = program_parse(&h.program, argc, argv);
 
@@ -147,15 +159,12 @@ int main(int argc, char **argv)
 		return status;
 	program_raise_limits();
 	if (h.program.root) {
-		h.root_fd = open(h.program.root, O_PATH | O_DIRECTORY | O_CLOEXEC);
-		if (h.root_fd < 0) {
-			fprintf(stderr, "torc-httpd: --root %s: %s\n", h.program.root,
-				strerror(errno));
-			return 1;
-		}
+		status = open_root(&h);
+		if (status)
+			return status;
 	}
 	status = torc_run(&(struct torc_options){ .loops = h.program.loops }, app, &h);
-	if (h.root_fd >= 0)
-		close(h.root_fd);
+	if (h.has_files)
+		torc_http_files_done(&h.files);
 	return program_end(&h.program, status, total(&h));
 }

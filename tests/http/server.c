@@ -231,7 +231,7 @@ static int dispatch(struct torc_http_exchange *x, void *arg)
 		return pause_in_body(x);
 	if (path.len > 8 && !memcmp(path.data, "/status/", 8))
 		return respond_status(x, path);
-	w->result = torc_http_send_file(x, w->root);
+	w->result = w->root_path ? torc_http_files_handle(x, &w->files) : -ENOENT;
 	return w->result == -ENOENT ? torc_http_respond(x, 404, NULL, "none", 4) : w->result;
 }
 
@@ -1321,6 +1321,7 @@ static void make_tree(struct tree *t, struct world *w)
 {
 	strcpy(t->path, "/tmp/torc-http-XXXXXX");
 	check(mkdtemp(t->path));
+	w->root_path = t->path;
 	w->root = open(t->path, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	check_ge(w->root, 0);
 	t->large = malloc(LARGE);
@@ -1360,7 +1361,7 @@ static void files(struct world *w)
 	} cases[] = {
 		{ "/with/index.html", 200, "text/html; charset=utf-8", "index" },
 		{ "/with/", 200, "text/html; charset=utf-8", "index" },
-		{ "/with", 200, "text/html; charset=utf-8", "index" },
+		{ "/with", 308, NULL, NULL },
 		{ "//with//index.html", 200, "text/html; charset=utf-8", "index" },
 		{ "/with/../with/./index.html?q", 200, "text/html; charset=utf-8", "index" },
 		{ "/page.HTML", 200, "text/html; charset=utf-8", "page" },
@@ -1371,9 +1372,9 @@ static void files(struct world *w)
 		{ "/nothing.here", 404, NULL, NULL },
 		{ "/page.HTML/", 404, NULL, NULL },
 		{ "/page.HTML/x", 404, NULL, NULL },
-		{ "/without", 404, NULL, NULL },
+		{ "/without", 308, NULL, NULL },
 		{ "/without/", 404, NULL, NULL },
-		{ "/odd", 403, NULL, NULL },
+		{ "/odd/", 403, NULL, NULL },
 		{ "/out", 403, NULL, NULL },
 		{ "/out2", 403, NULL, NULL },
 		{ "/loop", 403, NULL, NULL },

@@ -7,7 +7,7 @@
 
 #include "tests/io/run.h"
 
-#include <torc/http/server.h>
+#include <torc/http/files.h>
 
 #define MIB ((size_t)1 << 20)
 
@@ -19,7 +19,9 @@ struct world {
 	void (*client)(struct world *w);
 	char address[TORC_ADDRESS_MAX];
 	struct torc_group group;
-	int root;   /* what /file serves from */
+	int root;              /* where a test makes files */
+	const char *root_path; /* what is served beside; NULL: nothing */
+	struct torc_http_files files;
 	int calls;  /* of the handler */
 	int result; /* of what the handler tries */
 	int open;   /* handlers under way */
@@ -41,14 +43,23 @@ static inline int serve(void *arg)
 static inline int world_main(void *arg)
 {
 	struct world *w = arg;
+	int r;
 
+	if (w->root_path)
+		check_eq(torc_http_files_init(&w->files,
+					      &(struct torc_http_files_options){
+						      .root = w->root_path }),
+			 0);
 	torc_group_enter(&w->group);
 	check_eq(torc_group_spawn(&w->group, serve, w), 0);
 	while (!w->address[0])
 		check_eq(torc_yield(), 0);
 	w->client(w);
 	torc_group_cancel(&w->group);
-	return torc_group_wait(&w->group);
+	r = torc_group_wait(&w->group);
+	if (w->root_path)
+		torc_http_files_done(&w->files);
+	return r;
 }
 
 /* A server with w->options and this handler, and a client beside it; w is the handler's argument. */

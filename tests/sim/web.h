@@ -12,7 +12,7 @@
 #include <stdlib.h>
 
 #include <torc/core/sys.h>
-#include <torc/http/server.h>
+#include <torc/http/files.h>
 
 #include "tests/sim/serving.h"
 
@@ -20,7 +20,7 @@
 
 struct web {
 	struct serving serving; /* first */
-	int directory;          /* -1: none */
+	struct torc_http_files files;
 };
 
 /* --- the server --- */
@@ -72,7 +72,7 @@ static inline int web_handler(struct torc_http_exchange *x, void *arg)
 		return answer_parts(x, TORC_NEVER);
 	if (torc_http_path_is(x, "/fail"))
 		return -EIO;
-	r = torc_http_send_file(x, w->directory);
+	r = torc_http_files_handle(x, &w->files);
 	return r == -ENOENT ? torc_http_respond(x, 404, "text/plain", "no", 2) : r;
 }
 
@@ -355,14 +355,23 @@ static inline int make_file(void)
 static inline int web_scenario(void *arg)
 {
 	struct web w = { .serving = { .serve = serve_web, .client = web_client } };
+	struct torc_http_files_options o = { 0 };
 	int r;
 
 	(void)arg;
-	w.directory = make_file();
-	if (w.directory < 0)
+	o.root_fd = make_file();
+	if (o.root_fd < 0)
+		return 0;
+	o.precompressed = one_in(2);
+	o.no_cache = one_in(3);
+	o.cache_file_bytes = one_in(2) ? FILE_BYTES - 1 : 0;
+	o.revalidate_ns = some_time();
+	r = torc_http_files_init(&w.files, &o);
+	torc_sys_close(o.root_fd);
+	if (r < 0)
 		return 0;
 	r = run_serving(&w.serving);
-	torc_sys_close(w.directory);
+	torc_http_files_done(&w.files);
 	return r;
 }
 

@@ -1,0 +1,134 @@
+/*
+ * http/files_coding.c - which compressed form a client would rather have: RFC 9110, section 12.5.3.
+ */
+#include <string.h>
+#include <strings.h>
+
+#include "http/internal/files.h"
+
+static const struct coding {
+	const char *name, *suffix;
+	enum torc__http_coding coding;
+} codings[] = {
+	{ "br", ".br", TORC__HTTP_BR },
+	{ "zstd", ".zst", TORC__HTTP_ZSTD },
+	{ "gzip", ".gz", TORC__HTTP_GZIP },
+};
+
+#define CODINGS (sizeof(codings) / sizeof(codings[0]))
+
+const char *torc__http_coding_suffix(enum torc__http_coding coding)
+{
+	for (size_t i = 0; i < CODINGS; i++)
+		if (codings[i].coding == coding)
+			return codings[i].suffix;
+	return "";
+}
+
+const char *torc__http_coding_name(enum torc__http_coding coding)
+{
+	for (size_t i = 0; i < CODINGS; i++)
+		if (codings[i].coding == coding)
+			return codings[i].name;
+	return "identity";
+}
+
+/* q in thousandths; what is not known is not said. */
+#define UNSAID (-1)
+
+struct wishes {
+	int q[CODINGS], identity, other;
+};
+
+static bool is(struct torc_slice token, const char *text)
+{
+	return token.len == strlen(text) && !strncasecmp(token.data, text, token.len);
+}
+
+static int *wish_of(struct wishes *w, struct torc_slice token)
+{
+	for (size_t i = 0; i < CODINGS; i++)
+		if (is(token, codings[i].name))
+			return &w->q[i];
+	if (is(token, "x-gzip"))
+		return &w->q[CODINGS - 1];
+	if (is(token, "identity"))
+		return &w->identity;
+	return is(token, "*") ? &w->other : NULL;
+}
+
+static struct torc_slice trim(const char *begin, const char *end)
+{
+	while (begin < end && (*begin == ' ' || *begin == '\t'))
+		begin++;
+	while (begin < end && (end[-1] == ' ' || end[-1] == '\t'))
+		end--;
+	return (struct torc_slice){ begin, (size_t)(end - begin) };
+}
+
+/* "q=0.5"; anything else counts as not wanted at all, which is safe. */
+static int q_of(struct torc_slice text)
+{
+	int q = 0, unit = 1000;
+
+	if (text.len < 3 || text.len > 7 || (*text.data | 0x20) != 'q' || text.data[1] != '=')
+		return 0;
+	for (size_t i = 2; i < text.len; i++) {
+		if (i == 3) {
+			if (text.data[i] != '.')
+				return 0;
+			continue;
+		}
+		if (text.data[i] < '0' || text.data[i] > '9')
+			return 0;
+		q += (text.data[i] - '0') * unit;
+		unit /= 10;
+	}
+	return q <= 1000 ? q : 0;
+}
+
+static void read_element(struct wishes *w, const char *begin, const char *end)
+{
+	const char *semicolon = memchr(begin, ';', (size_t)(end - begin));
+	int *wish = wish_of(w, trim(begin, semicolon ? semicolon : end));
+
+	if (wish)
+		*wish = semicolon ? q_of(trim(semicolon + 1, end)) : 1000;
+}
+
+static void read_list(struct wishes *w, struct torc_slice list)
+{
+	const char *p = list.data, *end = p + list.len;
+
+	while (p < end) {
+		const char *comma = memchr(p, ',', (size_t)(end - p));
+
+		read_element(w, p, comma ? comma : end);
+		p = comma ? comma + 1 : end;
+	}
+}
+
+enum torc__http_coding torc__http_coding_choose(const struct torc_http_exchange *x, unsigned there)
+{
+	struct wishes w = { .q = { UNSAID, UNSAID, UNSAID }, .identity = UNSAID, .other = UNSAID };
+	enum torc__http_coding best = TORC__HTTP_IDENTITY;
+	struct torc_slice list;
+	unsigned at = 0;
+	int best_q;
+
+	while (torc__http_next_field(x, TORC__HTTP_NAME_ACCEPT_ENCODING, &at, &list))
+		read_list(&w, list);
+	/* Who has not said how much the plain one is wanted rather has it compressed; who refuses everything gets the
+	 * plain one all the same. */
+	best_q = w.identity > 0 ? w.identity : 0;
+	for (size_t i = 0; i < CODINGS; i++) {
+		int q = w.q[i] == UNSAID ? w.other : w.q[i];
+		bool better = best ? q > best_q : q >= best_q;
+
+		if (q > 0 && better && there & codings[i].coding) {
+			best = codings[i].coding;
+			best_q = q;
+		}
+	}
+	return best;
+}
