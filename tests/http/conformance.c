@@ -142,6 +142,8 @@ static void tell_answers(struct answers *a)
 struct job {
 	const char *name, *bytes, *expected;
 	size_t len, cut, part;
+	bool abandon;               /* close at once, without waiting for an answer */
+	char made[256], wanted[64]; /* room for bytes and expected */
 };
 
 struct world {
@@ -196,6 +198,10 @@ static void run_job(const struct world *w, const struct job *job, struct answers
 
 	check_ge(fd, 0);
 	send_job(fd, job);
+	if (job->abandon) {
+		torc_close(fd);
+		return;
+	}
 	(void)!torc_shutdown(fd, SHUT_WR);
 	hear_all(fd, a);
 	torc_close(fd);
@@ -272,9 +278,16 @@ static void run_world(bool (*next)(struct world *, struct job *))
 	printf("%u connections\n", w.done);
 }
 
-static struct job job_of(const struct row *row, size_t cut, size_t part)
+static void set_job(struct job *job, const struct row *row, size_t cut, size_t part)
 {
-	return (struct job){ row->name, row->bytes, row->expected, row->len, cut, part };
+	*job = (struct job){
+		.name = row->name,
+		.bytes = row->bytes,
+		.expected = row->expected,
+		.len = row->len,
+		.cut = cut,
+		.part = part,
+	};
 }
 
 /* --- the table --- */
@@ -283,7 +296,7 @@ static bool next_whole(struct world *w, struct job *job)
 {
 	if (w->row == COUNT(rows))
 		return false;
-	*job = job_of(&rows[w->row++], 0, SIZE_MAX);
+	set_job(job, &rows[w->row++], 0, SIZE_MAX);
 	return true;
 }
 
@@ -297,7 +310,7 @@ static bool next_bytewise(struct world *w, struct job *job)
 {
 	if (w->row == COUNT(rows))
 		return false;
-	*job = job_of(&rows[w->row++], 0, 1);
+	set_job(job, &rows[w->row++], 0, 1);
 	return true;
 }
 
@@ -315,11 +328,258 @@ static bool next_cut(struct world *w, struct job *job)
 	}
 	if (w->row == COUNT(rows))
 		return false;
-	*job = job_of(&rows[w->row], w->cut, SIZE_MAX);
+	set_job(job, &rows[w->row], w->cut, SIZE_MAX);
 	return true;
 }
 
 Test(http_conformance, each_row_is_answered_so_wherever_it_is_cut_in_two)
 {
 	run_world(next_cut);
+}
+
+/* --- every byte at each place --- */
+
+static bool is_alnum(int b)
+{
+	return (b >= '0' && b <= '9') || (b >= 'a' && b <= 'z') || (b >= 'A' && b <= 'Z');
+}
+
+static bool one_of(const char *set, int b)
+{
+	return b && strchr(set, b);
+}
+
+static bool is_token(int b)
+{
+	return is_alnum(b) || one_of("!#$%&'*+-.^_`|~", b);
+}
+
+static bool is_text(int b)
+{
+	return b == '\t' || (b >= ' ' && b != 0x7f);
+}
+
+static const char *if_good(bool good)
+{
+	return good ? "GET / h" : "400";
+}
+
+static const char *if_body(bool good)
+{
+	return good ? "GET / h =hello" : "400";
+}
+
+static const char *if_blank(int b, const char *digit)
+{
+	if (b >= '0' && b <= '9')
+		return digit;
+	return if_body(b == ' ' || b == '\t');
+}
+
+static const char *before_all(int b)
+{
+	return is_token(b) ? "501" : "400";
+}
+
+static const char *in_method(int b)
+{
+	return b == 'E' ? "GET / h" : is_token(b) ? "501" : "400";
+}
+
+static const char *in_target(int b)
+{
+	return b == '?' ? "GET / h" : b > ' ' && b < 0x7f && b != '#' ? "GET /@ h" : "400";
+}
+
+static const char *in_version(int b)
+{
+	return b == '1' ? "GET / h" : b == '0' ? "GET / h!" : b >= '2' && b <= '9' ? "505" : "400";
+}
+
+static const char *in_host(int b)
+{
+	return is_alnum(b) || one_of("-._~!$&'()*+;=", b) ? "GET / h@h" : "400";
+}
+
+static const char *in_name(int b)
+{
+	return if_good(is_token(b) || b == ':');
+}
+
+static const char *in_value(int b)
+{
+	return if_good(is_text(b));
+}
+
+static const char *at_line_end(int b)
+{
+	return if_good(b == '\n');
+}
+
+static const char *behind_length(int b)
+{
+	return if_blank(b, ""); /* and then the body is too short */
+}
+
+static const char *behind_coding(int b)
+{
+	return if_blank(b, "400");
+}
+
+static const char *behind_size(int b)
+{
+	return is_alnum(b) && (b | 0x20) <= 'f' ? "" : "400";
+}
+
+static const char *in_extension(int b)
+{
+	return if_body(is_token(b));
+}
+
+static const char *in_quotes(int b)
+{
+	return if_body(is_text(b) && b != '"' && b != '\\');
+}
+
+static const char *behind_backslash(int b)
+{
+	return if_body(is_text(b));
+}
+
+static const char *in_trailer_name(int b)
+{
+	return if_body(is_token(b) || b == ':');
+}
+
+static const char *in_trailer(int b)
+{
+	return if_body(is_text(b));
+}
+
+#define CHUNKED GET HOST "Transfer-Encoding: chunked\r\n\r\n"
+
+/* An @ stands for the byte, in what is sent and in what is expected. */
+static const struct place {
+	const char *name, *bytes;
+	const char *(*expected)(int byte);
+} places[] = {
+	{ "before all", "@" GET HOST "\r\n", before_all },
+	{ "in the method", "G@T / HTTP/1.1\r\n" HOST "\r\n", in_method },
+	{ "in the target", "GET /@ HTTP/1.1\r\n" HOST "\r\n", in_target },
+	{ "in the version", "GET / HTTP/1.@\r\n" HOST "\r\n", in_version },
+	{ "in the Host", GET "Host: h@h\r\n\r\n", in_host },
+	{ "in a name", GET HOST "A@: b\r\n\r\n", in_name },
+	{ "in a value", GET HOST "A: b@c\r\n\r\n", in_value },
+	{ "behind a value", GET HOST "A: b@\r\n\r\n", in_value },
+	{ "before a value", GET HOST "A:@b\r\n\r\n", in_value },
+	{ "behind a CR", GET HOST "A: b\r@\r\n", at_line_end },
+	{ "behind a length", GET HOST "Content-Length: 5@\r\n\r\nhello", behind_length },
+	{ "behind a coding", GET HOST "Transfer-Encoding: chunked@\r\n\r\n" HELLO LAST,
+	  behind_coding },
+	{ "behind a size", CHUNKED "5@\r\nhello\r\n" LAST, behind_size },
+	{ "in an extension", CHUNKED "5;a@\r\nhello\r\n" LAST, in_extension },
+	{ "in quotes", CHUNKED "5;a=\"@\"\r\nhello\r\n" LAST, in_quotes },
+	{ "behind a backslash", CHUNKED "5;a=\"\\@\"\r\nhello\r\n" LAST, behind_backslash },
+	{ "in a trailer's name", CHUNKED HELLO "0\r\nA@: b\r\n\r\n", in_trailer_name },
+	{ "in a trailer", CHUNKED HELLO "0\r\nA: b@\r\n\r\n", in_trailer },
+};
+
+static size_t fill_in(char *to, const char *template, int byte)
+{
+	size_t len = strlen(template);
+
+	memcpy(to, template, len + 1);
+	for (size_t i = 0; i < len; i++)
+		if (template[i] == '@')
+			to[i] = (char)byte;
+	return len;
+}
+
+/* w->row is the place, w->cut the byte. */
+static bool next_byte(struct world *w, struct job *job)
+{
+	const struct place *p = &places[w->row];
+	int byte = (int)w->cut;
+
+	if (w->row == COUNT(places))
+		return false;
+	*job = (struct job){ .name = p->name, .cut = w->cut, .part = SIZE_MAX };
+	job->bytes = job->made;
+	job->expected = job->wanted;
+	job->len = fill_in(job->made, p->bytes, byte);
+	fill_in(job->wanted, p->expected(byte), byte);
+	w->row += w->cut == 255;
+	w->cut = (w->cut + 1) % 256;
+	return true;
+}
+
+Test(http_conformance, every_byte_at_each_place_is_taken_or_refused_as_the_grammar_says)
+{
+	run_world(next_byte);
+}
+
+/* --- the end comes early --- */
+
+static const struct {
+	const char *bytes, *told; /* once all of it has come */
+} train[] = {
+	{ GET HOST "\r\n", "GET / h" },
+	{ POST "Content-Length: 5\r\n\r\nhello", ", POST /p h =hello" },
+	{ POST "Transfer-Encoding: chunked\r\n\r\n" HELLO "0;a=b\r\nC: d\r\n\r\n",
+	  ", POST /p h =hello" },
+	{ "HEAD /a?b HTTP/1.1\r\n" HOST "\r\n", ", HEAD /a?b h" },
+};
+
+/* The first w->cut bytes of the train, and whom it answers. */
+static bool next_prefix(struct world *w, struct job *job)
+{
+	size_t left = w->cut++;
+
+	*job = (struct job){ .name = "train", .part = SIZE_MAX };
+	job->bytes = job->made;
+	job->expected = job->wanted;
+	for (size_t i = 0; i < COUNT(train); i++) {
+		size_t len = strlen(train[i].bytes), n = left < len ? left : len;
+
+		check_lt(job->len + n, sizeof(job->made));
+		memcpy(job->made + job->len, train[i].bytes, n);
+		job->len += n;
+		left -= n;
+		if (n < len)
+			return true;
+		check_lt(strlen(job->wanted) + strlen(train[i].told), sizeof(job->wanted));
+		strcat(job->wanted, train[i].told);
+	}
+	return left == 0;
+}
+
+Test(http_conformance, of_a_train_that_ends_at_any_byte_what_is_complete_is_answered)
+{
+	run_world(next_prefix);
+}
+
+static bool next_prefix_bytewise(struct world *w, struct job *job)
+{
+	bool more = next_prefix(w, job);
+
+	job->part = 1;
+	return more;
+}
+
+Test(http_conformance, a_train_byte_by_byte_that_ends_at_any_byte_is_answered_alike)
+{
+	run_world(next_prefix_bytewise);
+}
+
+static bool next_abandoned(struct world *w, struct job *job)
+{
+	bool more = next_prefix(w, job);
+
+	job->abandon = true;
+	return more;
+}
+
+Test(http_conformance, clients_that_leave_at_any_byte_leave_nothing_behind)
+{
+	run_world(next_abandoned);
 }
