@@ -42,8 +42,9 @@ enum torc__http_form {
 
 /*
  * X(token, name, its second character, its last but one): the two characters and the length are
- * what the hash in parse.c sees.  Those that the framing depends on come first.  At most 63 names, for the set in torc__http_head.  A new name
- * whose slot is taken is a compile-time error (-Woverride-init); vary the factors then.
+ * what the hash in parse.c sees.  Those that the framing depends on come first.  At most 63 names,
+ * for the set in torc__http_head.  A new name whose slot is taken is a compile-time error
+ * (-Woverride-init); vary the factors then.
  */
 /* clang-format off */
 #define TORC__HTTP_NAMES(X) \

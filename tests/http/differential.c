@@ -369,8 +369,8 @@ static void compare_with_peer(const struct peer_parser *peer, const char *buf, s
 /* Good messages with bodies, so that the random ones have something to be cut from. */
 static const char *const messages[] = {
 	"POST /a?b=c HTTP/1.1\r\nHost: a.example:80\r\nContent-Length: 5\r\nA:\r\nB: c \t\r\n\r\nhello",
-	"PUT / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nUser-Agent: b/1.0 (c)\r\n\r\n"
-	"5\r\nhello\r\n1;a=b\r\n!\r\n0\r\nC: d\r\n\r\n",
+	("PUT / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nUser-Agent: b/1.0 (c)\r\n\r\n"
+	 "5\r\nhello\r\n1;a=b\r\n!\r\n0\r\nC: d\r\n\r\n"),
 	"DELETE http://a/b HTTP/1.1\r\nHost: a\r\nConnection: close, te\r\nCookie: a=b; c=\"d\"\r\n\r\n",
 	"PATCH /a HTTP/1.0\r\nContent-Length: 0012\r\nX-Y: \xe4\xff\r\n\r\nhello, world",
 	"GET /a HTTP/1.1\r\nHost: [::1]\r\nUpgrade: h2c\r\nConnection: upgrade\r\nContent-Length: 2\r\n\r\nab",
