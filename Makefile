@@ -426,7 +426,7 @@ $(foreach s,$(FUZZ_SRC),$(eval $(call test_program,$(s),-fsanitize=fuzzer)))
 # for the other architecture, so this stays below the ring.
 CROSS_CC ?= aarch64-linux-gnu-gcc
 CROSS_ASM := $(wildcard core/*.S core/internal/*.S)
-CROSS_SEEN := $(wildcard core/*.[ch] core/internal/*.h tests/check/*.c)
+CROSS_SEEN := $(wildcard core/*.[ch] core/internal/*.h http/internal/*.[ch] tests/check/*.c tests/http/*.h)
 
 $(CROSS_TESTS): $(B)/tests/cross-%: tests/cross/%.c $(CROSS_ASM) $(CROSS_SEEN) $(B)/flags
 	@mkdir -p $(@D)

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <time.h>
 
+#include "bench/peers/http_parser.h"
 #include "http/internal/parse.h"
 #include "http/internal/scan.h"
 
@@ -55,12 +56,20 @@ static int parse_once(struct torc__http_head *head, const char *req, size_t len)
 	return result;
 }
 
-static double round_ns(struct torc__http_head *head, const char *req, size_t len, unsigned count)
+/* What is measured: one parse of req. Returns < 0 when it is not good. */
+typedef int once_fn(void *context, const char *req, size_t len);
+
+static int torc_once(void *head, const char *req, size_t len)
+{
+	return parse_once(head, req, len);
+}
+
+static double round_ns(once_fn *once, void *context, const char *req, size_t len, unsigned count)
 {
 	double start = now_ns();
 
 	for (unsigned i = 0; i < count; i++)
-		parse_once(head, req, len);
+		once(context, req, len);
 	return (now_ns() - start) / count;
 }
 
@@ -71,14 +80,14 @@ static int compare(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
-static double median_ns(struct torc__http_head *head, const char *req, size_t len)
+static double median_ns(once_fn *once, void *context, const char *req, size_t len)
 {
 	double rounds[ROUNDS];
-	double estimate = round_ns(head, req, len, 2000);
+	double estimate = round_ns(once, context, req, len, 2000);
 	unsigned count = (unsigned)(ROUND_NS / estimate) + 1;
 
 	for (unsigned i = 0; i < ROUNDS; i++)
-		rounds[i] = round_ns(head, req, len, count);
+		rounds[i] = round_ns(once, context, req, len, count);
 	qsort(rounds, ROUNDS, sizeof(rounds[0]), compare);
 	return rounds[ROUNDS / 2];
 }
@@ -92,7 +101,79 @@ double torc_bench_http_parse_ns(const char *req, size_t len, int force_scalar)
 	if (len > INT32_MAX || parse_once(&head, req, len) != (int)len)
 		return NAN;
 	torc__http_scan_select(force_scalar ? TORC__HTTP_ISA_SCALAR : TORC__HTTP_ISA_AUTO);
-	ns = median_ns(&head, req, len);
+	ns = median_ns(torc_once, &head, req, len);
 	torc__http_scan_select(TORC__HTTP_ISA_AUTO);
 	return ns;
 }
+
+#if PEER_PARSER
+
+/* Its callbacks store what torc stores: a pointer and a length for each part. */
+struct peer {
+	struct peer_parser calls;
+	http_parser_settings settings;
+	struct torc_slice url, fields[2 * FIELDS];
+	unsigned count;
+	bool done;
+};
+
+static int peer_url(http_parser *p, const char *at, size_t len)
+{
+	((struct peer *)p->data)->url = (struct torc_slice){ at, len };
+	return 0;
+}
+
+static int peer_part(http_parser *p, const char *at, size_t len)
+{
+	struct peer *peer = p->data;
+
+	if (peer->count == 2 * FIELDS)
+		return 1;
+	peer->fields[peer->count++] = (struct torc_slice){ at, len };
+	return 0;
+}
+
+static int peer_end(http_parser *p)
+{
+	((struct peer *)p->data)->done = true;
+	return 0;
+}
+
+static int peer_once(void *context, const char *req, size_t len)
+{
+	struct peer *peer = context;
+	http_parser parser;
+
+	__asm__ volatile("" : "+r"(req), "+r"(len) : : "memory");
+	peer->calls.init(&parser, HTTP_REQUEST);
+	parser.data = peer;
+	peer->count = 0;
+	peer->done = false;
+	(void)peer->calls.execute(&parser, &peer->settings, req, len);
+	return peer->done ? 0 : -1;
+}
+
+double torc_bench_http_parser_ns(const char *req, size_t len)
+{
+	static struct peer peer;
+
+	if (!peer_parser_load(&peer.calls))
+		return NAN;
+	peer.calls.settings_init(&peer.settings);
+	peer.settings.on_url = peer_url;
+	peer.settings.on_header_field = peer_part;
+	peer.settings.on_header_value = peer_part;
+	peer.settings.on_message_complete = peer_end;
+	return peer_once(&peer, req, len) < 0 ? NAN : median_ns(peer_once, &peer, req, len);
+}
+
+#else
+
+double torc_bench_http_parser_ns(const char *req, size_t len)
+{
+	(void)req;
+	(void)len;
+	return NAN;
+}
+
+#endif

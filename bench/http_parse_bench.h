@@ -19,4 +19,7 @@ extern const char torc_bench_request_browser[];
  */
 double torc_bench_http_parse_ns(const char *req, size_t len, int force_scalar);
 
+/* The same of Debian's libhttp-parser, NAN when it was not there to compile with or is not now. */
+double torc_bench_http_parser_ns(const char *req, size_t len);
+
 #endif

@@ -18,6 +18,15 @@ static int parse(const char *metric, const char *request, int force_scalar)
 	return 0;
 }
 
+/* Only where that library is. */
+static void parse_peer(const char *metric, const char *request)
+{
+	double ns = torc_bench_http_parser_ns(request, strlen(request));
+
+	if (!isnan(ns))
+		micro_report(metric, ns, "ns", MICRO_NO_TARGET);
+}
+
 static int run(void)
 {
 	int r = parse("minimal request", torc_bench_request_minimal, 0);
@@ -28,6 +37,8 @@ static int run(void)
 		r = parse("browser's request", torc_bench_request_browser, 0);
 	if (!r)
 		r = parse("browser's request, scalar", torc_bench_request_browser, 1);
+	parse_peer("minimal request, http-parser", torc_bench_request_minimal);
+	parse_peer("browser's request, http-parser", torc_bench_request_browser);
 	return r;
 }
 

@@ -229,15 +229,16 @@ static int read_rest(struct torc_http_exchange *x, struct torc_slice *view)
 	torc_scope_enter_until(&scope, torc_turn_ns() + x->config->options.header_ns);
 	do {
 		r = torc_stream_fill(x->stream, view->len + 1, view);
-		if (r > 0 && torc__http_head_grew(view->data, view->len, limits, &scanned))
+		/* At the end too: what is wrong with a line that was cut off has not been looked at. */
+		if (!r || (r > 0 && torc__http_head_grew(view->data, view->len, limits, &scanned)))
 			len = torc__http_parse_request(&x->head, view->data, view->len, limits);
 		if (!len)
 			scanned = view->len;
 	} while (r > 0 && !len);
 	if (torc_scope_leave(&scope) == -ETIMEDOUT && r == -ETIMEDOUT)
 		return -408;
-	/* A few bytes and then the end: nobody is there to be told. */
-	return r <= 0 ? 0 : len;
+	/* A good beginning and then the end: nobody is there to be told. */
+	return r < 0 ? 0 : len;
 }
 
 static enum next serve_request(struct torc__http_connection *c, struct torc_slice view)

@@ -3,6 +3,10 @@
 #include <limits.h>
 #include <string.h>
 
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#endif
+
 #include "http/internal/scan.h"
 
 /*
@@ -13,8 +17,8 @@
 struct parser {
 	struct torc__http_scan scan;
 	struct torc__http_head *head;
-	struct torc__http_field *field; /* the next free one */
-	struct torc__http_field *field_limit;
+	struct torc__http_field *field_limit; /* behind the last that there may be */
+	uint64_t seen;                        /* becomes known_set */
 	bool bad_expectation;
 	bool close;
 	bool connection_keep_alive;
@@ -56,22 +60,24 @@ static inline uint32_t load4(const char *p)
 /* ---- Names ---------------------------------------------------------------------------------- */
 
 /*
- * A perfect hash of the known names, found by trial: the factors are such that no two names share
- * a slot, and that the products are shifts and one addition.
+ * A perfect hash of the known names, found by trial.  A letter is multiplied by 16 at least, which moves the
+ * bit that tells lower from upper case out of the 9 bits that count.
  */
-#define NAME_HASH(len, first, last_but_one) (((len)*8u + (first)*9u + (last_but_one)) & 255u)
+#define NAME_HASH(len, second, last_but_one) ((((second)*5u + (last_but_one)) * 16u + (len)) & 511u)
 
-static const uint8_t name_slot[256] = {
-#define NAME_SLOT(token, name, first, last_but_one) \
-	[NAME_HASH(sizeof(name) - 1, first, last_but_one)] = TORC__HTTP_NAME_##token,
+static const uint8_t name_slot[512] = {
+#define NAME_SLOT(token, name, second, last_but_one) \
+	[NAME_HASH(sizeof(name) - 1, second, last_but_one)] = TORC__HTTP_NAME_##token,
 	TORC__HTTP_NAMES(NAME_SLOT)
 #undef NAME_SLOT
 };
 
+#define NAME_BYTES 32 /* of an entry; equals_lower_32 loads all of it */
+
 static const struct {
-	char text[31];
+	char text[NAME_BYTES - 1];
 	uint8_t len;
-} names[TORC__HTTP_NAME_COUNT] = {
+} names[TORC__HTTP_NAME_COUNT] __attribute__((aligned(NAME_BYTES))) = {
 #define NAME_TEXT(token, name, ...) [TORC__HTTP_NAME_##token] = { name, sizeof(name) - 1 },
 	TORC__HTTP_NAMES(NAME_TEXT)
 #undef NAME_TEXT
@@ -114,23 +120,60 @@ static inline bool equals_lower(const char *p, const char *text, size_t len)
 	return diff == 0;
 }
 
-static inline enum torc__http_name name_find(const char *name, size_t len)
+/*
+ * The same with one comparison for all lengths up to 31, so no branch for the processor to guess, of
+ * @p which has 32 readable bytes.
+ */
+static inline bool equals_lower_32(const char *p, const char *text, size_t len)
 {
-	if (len < 2)
-		return TORC__HTTP_NAME_OTHER;
+#if defined(__SSE2__)
+	const __m128i *v = (const void *)p, *t = (const void *)text;
+	const __m128i bit = _mm_set1_epi8(0x20);
+	__m128i low = _mm_cmpeq_epi8(_mm_or_si128(_mm_loadu_si128(v), bit), _mm_load_si128(t));
+	__m128i high =
+		_mm_cmpeq_epi8(_mm_or_si128(_mm_loadu_si128(v + 1), bit), _mm_load_si128(t + 1));
+	uint32_t same = (uint32_t)_mm_movemask_epi8(low) | (uint32_t)_mm_movemask_epi8(high) << 16;
 
-	unsigned first = (unsigned char)name[0] | 0x20u;
-	unsigned last_but_one = (unsigned char)name[len - 2] | 0x20u;
-	unsigned known = name_slot[NAME_HASH((unsigned)len, first, last_but_one)];
+	return (uint32_t)~same << (32 - len) == 0;
+#else
+	return equals_lower(p, text, len);
+#endif
+}
 
-	if (names[known].len != len || !equals_lower(name, names[known].text, len))
+/* Of a name in a head, which has a byte before and one behind; the case of the two does not matter. */
+static inline unsigned name_candidate(const char *name, size_t len)
+{
+	unsigned second = (unsigned char)name[1], last_but_one = (unsigned char)name[len - 2];
+
+	return name_slot[NAME_HASH((unsigned)len, second, last_but_one)];
+}
+
+/*
+ * @room bytes can be read at @name, of which @len are the name.  Branches, which the processor guesses well,
+ * rather than conditional moves: nothing has to wait for the comparison.
+ */
+static inline unsigned name_find(const char *name, size_t len, size_t room)
+{
+	size_t known = name_candidate(name, len);
+	const char *text = names[known].text;
+
+	if (names[known].len != len)
 		return TORC__HTTP_NAME_OTHER;
-	return known;
+	if (likely(room >= NAME_BYTES)) {
+		if (unlikely(!equals_lower_32(name, text, len)))
+			goto other;
+	} else if (!equals_lower(name, text, len)) {
+		goto other;
+	}
+	return (unsigned)known;
+other:
+	__asm__ volatile("");
+	return TORC__HTTP_NAME_OTHER;
 }
 
 enum torc__http_name torc__http_name_find(const char *name, size_t len)
 {
-	return name_find(name, len);
+	return len < 2 ? TORC__HTTP_NAME_OTHER : name_find(name, len, len);
 }
 
 const struct torc__http_field *torc__http_field_find(const struct torc__http_head *h,
@@ -309,20 +352,27 @@ static int target_end(struct parser *p, size_t start, size_t end, size_t *ret_qu
 {
 	struct torc__http_scan *s = &p->scan;
 
-	for (size_t pos = start;; pos++) {
+	for (size_t pos = start, stop = start;; pos = stop + 1) {
+		uint64_t bits;
+
 		pos = torc__http_scan_name(s, pos);
-		if (unlikely(pos >= end))
-			return 0;
-		switch (s->buf[pos]) {
-		case ' ': return pos > start ? (int)pos : -400;
-		case '?':
-			if (!*ret_query)
-				*ret_query = pos;
-			break;
-		case '#': return -400;
-		default:
-			if (s->buf[pos] < ' ' || s->buf[pos] == 0x7f)
-				return -400;
+		/* The stops that one look at the map tells, without a wait for each. */
+		for (bits = torc__http_scan_bits(s, s->name, pos); bits; bits &= bits - 1) {
+			stop = pos + torc__http_first_bit(bits);
+			if (unlikely(stop >= end))
+				return 0;
+			switch (s->buf[stop]) {
+			case ' ': return stop > start ? (int)stop : -400;
+			case '?':
+				if (!*ret_query)
+					*ret_query = stop;
+				break;
+			case '#': return -400;
+			default:
+				/* 0x80 and above are negative */
+				if ((signed char)s->buf[stop] < ' ' || s->buf[stop] == 0x7f)
+					return -400;
+			}
 		}
 	}
 }
@@ -409,18 +459,18 @@ static int target_form(struct torc__http_head *h)
 	return absolute_form(h);
 }
 
+/*
+ * Each view is made anew: a copy of one that was just written would be a load of 16 bytes behind two stores
+ * of 8, which the processor cannot forward.
+ */
 static void set_target(struct torc__http_head *h, const char *start, const char *end,
 		       const char *query)
 {
 	h->target = slice(start, (size_t)(end - start));
-	h->path = h->target;
-	h->query = empty;
+	h->path = slice(start, (size_t)((query ? query : end) - start));
+	h->query = query ? slice(query + 1, (size_t)(end - query - 1)) : slice("", 0);
 	h->has_query = query != NULL;
-	h->authority = empty;
-	if (query) {
-		h->path.len = (size_t)(query - start);
-		h->query = slice(query + 1, (size_t)(end - query - 1));
-	}
+	h->authority = slice("", 0);
 }
 
 /* The line must end before offset @end.  Returns the offset behind it. */
@@ -499,16 +549,16 @@ static int apply_transfer_encoding(struct parser *p, struct torc_slice value)
 	return 1;
 }
 
-static int apply_host(struct parser *p, const struct torc__http_field *f)
+static int apply_host(struct parser *p, struct torc_slice value)
 {
 	struct torc__http_head *h = p->head;
 
-	if (h->known_set >> TORC__HTTP_NAME_HOST & 1)
+	if (p->seen >> TORC__HTTP_NAME_HOST & 1)
 		return -400;
-	if (!torc__http_authority_valid(f->value, false))
+	if (!torc__http_authority_valid(value, false))
 		return -400;
 	if (h->authority.len == 0)
-		h->authority = f->value;
+		h->authority = slice(value.data, value.len);
 	return 1;
 }
 
@@ -542,6 +592,10 @@ static int apply_connection(struct parser *p, struct torc_slice value)
 {
 	const char *pos = value.data, *end = pos + value.len;
 
+	if (value_is(value, "keep-alive", 10)) { /* what browsers send */
+		p->connection_keep_alive = true;
+		return 1;
+	}
 	for (;;) {
 		const char *comma = memchr(pos, ',', (size_t)(end - pos));
 
@@ -562,36 +616,36 @@ static int apply_expect(struct parser *p, struct torc_slice value)
 	return 1;
 }
 
-#define FRAMING_NAMES                                                                     \
-	(1ull << TORC__HTTP_NAME_HOST | 1ull << TORC__HTTP_NAME_CONTENT_LENGTH |          \
-	 1ull << TORC__HTTP_NAME_TRANSFER_ENCODING | 1ull << TORC__HTTP_NAME_CONNECTION | \
-	 1ull << TORC__HTTP_NAME_EXPECT)
+_Static_assert(TORC__HTTP_NAME_OTHER == 0 && TORC__HTTP_NAME_HOST == 1 &&
+		       TORC__HTTP_NAME_EXPECT == 5,
+	       "what apply knows comes first");
 
-static int apply(struct parser *p, const struct torc__http_field *f)
+static inline bool is_framing(unsigned known)
 {
-	switch (f->known) {
-	case TORC__HTTP_NAME_HOST: return apply_host(p, f);
-	case TORC__HTTP_NAME_CONTENT_LENGTH: return apply_content_length(p, f->value);
-	case TORC__HTTP_NAME_TRANSFER_ENCODING: return apply_transfer_encoding(p, f->value);
-	case TORC__HTTP_NAME_CONNECTION: return apply_connection(p, f->value);
-	default: return apply_expect(p, f->value);
+	return known - TORC__HTTP_NAME_HOST <= TORC__HTTP_NAME_EXPECT - TORC__HTTP_NAME_HOST;
+}
+
+/* The value is passed by itself, as the field was just written, see set_target. */
+static int apply(struct parser *p, unsigned known, struct torc_slice value)
+{
+	switch (known) {
+	case TORC__HTTP_NAME_HOST: return apply_host(p, value);
+	case TORC__HTTP_NAME_CONTENT_LENGTH: return apply_content_length(p, value);
+	case TORC__HTTP_NAME_TRANSFER_ENCODING: return apply_transfer_encoding(p, value);
+	case TORC__HTTP_NAME_CONNECTION: return apply_connection(p, value);
+	default: return apply_expect(p, value);
 	}
 }
 
 /* ---- Field lines, RFC 9112 5 ---------------------------------------------------------------- */
 
-static inline int add_field(struct parser *p, const char *line, const char *colon, const char *end)
+/* The value behind the colon; one space before it and none behind is what nearly everyone sends. */
+static inline struct torc_slice field_value(const char *start, const char *end)
 {
-	struct torc__http_field *f = p->field++;
-	int result = 1;
-
-	f->name = slice(line, (size_t)(colon - line));
-	f->value = trim(colon + 1, end);
-	f->known = (uint8_t)name_find(line, (size_t)(colon - line));
-	if (FRAMING_NAMES >> f->known & 1)
-		result = apply(p, f);
-	p->head->known_set |= 1ull << f->known;
-	return result;
+	start += *start == ' ';
+	if (unlikely(is_ows(*start) || is_ows(end[-1])))
+		return trim(start, end);
+	return slice(start, (size_t)(end - start));
 }
 
 /* Why is there no CRLF at @pos, where a search stopped? */
@@ -605,59 +659,108 @@ static inline bool is_crlf(const struct torc__http_scan *s, size_t pos)
 	return pos + 2 <= s->len && memcmp(s->buf + pos, "\r\n", 2) == 0;
 }
 
+/* Where things end in a line. */
+struct line {
+	size_t colon; /* the first byte that is not of a name */
+	size_t end;   /* the first byte that is not of a value */
+};
+
 /*
- * The end of the value, searched from the start of its line: bytes that stop a value stop a name
- * too, so there are none before the colon.  The processor then need not know where the colon is to
- * go on to the next line, which halves the chain of dependent loads from line to line.  The search
- * for the colon may have moved the window, though.
+ * Both searches begin at the start of the line: what stops a value stops a name too, so there is none
+ * before the colon.  The processor then need not know where the colon is to go on to the next line,
+ * which halves the chain of dependent loads from line to line.
+ *
+ * Each search may move the window, and none may begin before it: so all of the name comes first.
  */
-static inline size_t value_end(struct torc__http_scan *s, size_t start)
+static struct line find_line_slow(struct torc__http_scan *s, size_t pos)
 {
-	return torc__http_scan_value(s, start > s->base ? start : s->base);
+	struct line line;
+
+	line.colon = token_end(s, torc__http_scan_name(s, pos));
+	line.end = torc__http_scan_value(s, pos > s->base ? pos : s->base);
+	return line;
 }
 
-/*
- * The line at @start, whose name ends at @colon.  A space before the colon (RFC 9112 5.1) shows as
- * a name that ends in something else.
- */
-static inline int parse_field(struct parser *p, size_t start, size_t colon)
+static inline struct line find_line(struct torc__http_scan *s, size_t pos)
 {
-	struct torc__http_scan *s = &p->scan;
-	const char *buf = s->buf;
-	size_t end;
-	int result;
+	uint64_t name = torc__http_scan_bits(s, s->name, pos);
+	uint64_t value = torc__http_scan_bits(s, s->value, pos);
+	size_t end = pos;
 
-	if (unlikely(colon >= s->len))
-		return 0;
-	if (unlikely(buf[colon] != ':')) {
-		colon = token_end(s, colon);
-		if (colon >= s->len || buf[colon] != ':')
-			return colon >= s->len ? 0 : -400;
+	if (!value) { /* a line of more than 56 bytes: two looks do for twice as much */
+		end = torc__http_scan_behind_bits(s, pos);
+		value = torc__http_scan_bits(s, s->value, end);
 	}
-	end = value_end(s, start);
-	if (unlikely(!is_crlf(s, end)))
-		return no_crlf(s, end);
-	result = add_field(p, buf + start, buf + colon, buf + end);
-	return likely(result > 0) ? (int)end + 2 : result;
+	if (likely(name && value))
+		return (struct line){ pos + torc__http_first_bit(name),
+				      end + torc__http_first_bit(value) };
+	return find_line_slow(s, pos);
+}
+
+/* Why the line is none.  A space before the colon (RFC 9112 5.1) shows as a name that ends in something else. */
+static int bad_field(struct torc__http_scan *s, struct line line)
+{
+	line.colon = token_end(s, line.colon);
+	if (line.colon >= s->len || s->buf[line.colon] != ':')
+		return line.colon >= s->len ? 0 : -400;
+	return no_crlf(s, line.end);
+}
+
+/* A name with a hash in it, which the first search stopped at. */
+static bool find_colon(struct torc__http_scan *s, struct line *line)
+{
+	line->colon = token_end(s, line->colon);
+	return line->colon < s->len && s->buf[line->colon] == ':';
+}
+
+/* Is this a field line, up to its CRLF? */
+static inline bool is_field(struct torc__http_scan *s, struct line *line)
+{
+	if (unlikely(!is_crlf(s, line->end)))
+		return false;
+	return likely(s->buf[line->colon] == ':') || find_colon(s, line);
+}
+
+/* The field of the line at @pos, which has a colon and ends in CRLF. */
+static inline int set_field(struct parser *p, struct torc__http_field *f, size_t pos,
+			    struct line line)
+{
+	const char *name = p->scan.buf + pos;
+	struct torc_slice value = field_value(p->scan.buf + line.colon + 1, p->scan.buf + line.end);
+	unsigned known = name_find(name, line.colon - pos, p->scan.len - pos);
+	int result = 1;
+
+	f->name = slice(name, line.colon - pos);
+	f->value = value;
+	f->known = (uint8_t)known;
+	if (is_framing(known))
+		result = apply(p, known, value);
+	p->seen |= 1ull << known;
+	return result;
 }
 
 /* Returns the offset behind the empty line. */
 static int parse_fields(struct parser *p, size_t pos)
 {
-	for (;;) {
-		size_t name_end = torc__http_scan_name(&p->scan, pos);
-		int next;
+	struct torc__http_scan *s = &p->scan;
+	struct torc__http_field *f = p->head->fields;
+
+	for (;; f++) {
+		struct line line = find_line(s, pos);
 
 		/* No name: the end of the head, a folded line (RFC 9112 5.2), or worse. */
-		if (name_end == pos && !is_hash(&p->scan, pos))
-			return is_crlf(&p->scan, pos) ? (int)pos + 2 : no_crlf(&p->scan, pos);
-		if (unlikely(p->field == p->field_limit))
+		if (unlikely(line.colon == pos) && !is_hash(s, pos))
+			break;
+		if (unlikely(f == p->field_limit))
 			return -431;
-		next = parse_field(p, pos, name_end);
-		if (unlikely(next <= 0))
-			return next;
-		pos = (size_t)next;
+		if (unlikely(!is_field(s, &line)))
+			return bad_field(s, line);
+		if (unlikely(set_field(p, f, pos, line) < 0))
+			return -400;
+		pos = line.end + 2;
 	}
+	p->head->field_count = (unsigned)(f - p->head->fields);
+	return is_crlf(s, pos) ? (int)pos + 2 : no_crlf(s, pos);
 }
 
 /* ---- The whole head ------------------------------------------------------------------------- */
@@ -667,6 +770,7 @@ static int finish(struct parser *p)
 {
 	struct torc__http_head *h = p->head;
 
+	h->known_set = p->seen;
 	if (h->minor == 0) {
 		h->keep_alive = p->connection_keep_alive && !p->close;
 		h->expect_continue = false; /* RFC 9110 10.1.1 */
@@ -699,7 +803,6 @@ static int parse_head(struct parser *p, size_t line_bytes)
 	if (unlikely(line_end <= 0))
 		return line_end == 0 && len >= line_limit ? -414 : line_end;
 	end = parse_fields(p, (size_t)line_end);
-	p->head->field_count = (unsigned)(p->field - p->head->fields);
 	if (unlikely(end <= 0))
 		return end;
 	result = finish(p);
@@ -709,11 +812,10 @@ static int parse_head(struct parser *p, size_t line_bytes)
 static void reset(struct parser *p, struct torc__http_head *h, const struct torc__http_limits *lim)
 {
 	p->head = h;
-	p->field = h->fields;
 	p->field_limit =
 		h->fields + (h->field_capacity < lim->fields ? h->field_capacity : lim->fields);
 	p->bad_expectation = p->close = p->connection_keep_alive = p->connection_upgrade = false;
-	h->known_set = 0;
+	p->seen = 0;
 	h->content_length = 0;
 	h->has_length = h->chunked = h->expect_continue = false;
 }

@@ -41,72 +41,73 @@ enum torc__http_form {
 };
 
 /*
- * X(token, name, its first character, its last but one): the two characters and the length are
- * what the hash in parse.c sees.  At most 63 names, for the set in torc__http_head.  A new name
- * whose slot is taken is a compile-time error (-Woverride-init); vary the factors then.
+ * X(token, name, its second character, its last but one): the two characters and the length are
+ * what the hash in parse.c sees.  Those that the framing depends on come first.  At most 63 names,
+ * for the set in torc__http_head.  A new name whose slot is taken is a compile-time error
+ * (-Woverride-init); vary the factors then.
  */
 /* clang-format off */
 #define TORC__HTTP_NAMES(X) \
-	X(HOST, "host", 'h', 's') \
-	X(CONNECTION, "connection", 'c', 'o') \
-	X(CONTENT_LENGTH, "content-length", 'c', 't') \
-	X(TRANSFER_ENCODING, "transfer-encoding", 't', 'n') \
-	X(EXPECT, "expect", 'e', 'c') \
-	X(UPGRADE, "upgrade", 'u', 'd') \
-	X(TE, "te", 't', 't') \
-	X(TRAILER, "trailer", 't', 'e') \
-	X(KEEP_ALIVE, "keep-alive", 'k', 'v') \
-	X(ACCEPT, "accept", 'a', 'p') \
-	X(ACCEPT_ENCODING, "accept-encoding", 'a', 'n') \
-	X(ACCEPT_LANGUAGE, "accept-language", 'a', 'g') \
-	X(AUTHORIZATION, "authorization", 'a', 'o') \
-	X(CACHE_CONTROL, "cache-control", 'c', 'o') \
-	X(CONTENT_ENCODING, "content-encoding", 'c', 'n') \
-	X(CONTENT_TYPE, "content-type", 'c', 'p') \
-	X(CONTENT_RANGE, "content-range", 'c', 'g') \
-	X(CONTENT_LANGUAGE, "content-language", 'c', 'g') \
-	X(CONTENT_LOCATION, "content-location", 'c', 'o') \
-	X(CONTENT_DISPOSITION, "content-disposition", 'c', 'o') \
-	X(COOKIE, "cookie", 'c', 'i') \
-	X(DATE, "date", 'd', 't') \
-	X(FORWARDED, "forwarded", 'f', 'e') \
-	X(IF_MATCH, "if-match", 'i', 'c') \
-	X(IF_MODIFIED_SINCE, "if-modified-since", 'i', 'c') \
-	X(IF_NONE_MATCH, "if-none-match", 'i', 'c') \
-	X(IF_RANGE, "if-range", 'i', 'g') \
-	X(IF_UNMODIFIED_SINCE, "if-unmodified-since", 'i', 'c') \
-	X(ORIGIN, "origin", 'o', 'i') \
-	X(PRAGMA, "pragma", 'p', 'm') \
-	X(PRIORITY, "priority", 'p', 't') \
-	X(RANGE, "range", 'r', 'g') \
-	X(REFERER, "referer", 'r', 'e') \
-	X(SEC_FETCH_SITE, "sec-fetch-site", 's', 't') \
-	X(SEC_FETCH_MODE, "sec-fetch-mode", 's', 'd') \
-	X(SEC_FETCH_DEST, "sec-fetch-dest", 's', 's') \
-	X(SEC_WEBSOCKET_KEY, "sec-websocket-key", 's', 'e') \
-	X(SEC_WEBSOCKET_VERSION, "sec-websocket-version", 's', 'o') \
-	X(SEC_WEBSOCKET_PROTOCOL, "sec-websocket-protocol", 's', 'o') \
-	X(SEC_WEBSOCKET_EXTENSIONS, "sec-websocket-extensions", 's', 'n') \
-	X(SEC_WEBSOCKET_ACCEPT, "sec-websocket-accept", 's', 'p') \
-	X(UPGRADE_INSECURE_REQUESTS, "upgrade-insecure-requests", 'u', 't') \
-	X(USER_AGENT, "user-agent", 'u', 'n') \
-	X(VIA, "via", 'v', 'i') \
-	X(X_FORWARDED_FOR, "x-forwarded-for", 'x', 'o') \
-	X(X_FORWARDED_PROTO, "x-forwarded-proto", 'x', 't') \
-	X(X_REQUEST_ID, "x-request-id", 'x', 'i') \
-	X(TRACEPARENT, "traceparent", 't', 'n') \
-	X(PROXY_AUTHORIZATION, "proxy-authorization", 'p', 'o') \
-	X(ACCESS_CONTROL_REQUEST_METHOD, "access-control-request-method", 'a', 'o') \
-	X(ACCESS_CONTROL_REQUEST_HEADERS, "access-control-request-headers", 'a', 'r') \
-	X(LAST_EVENT_ID, "last-event-id", 'l', 'i') \
-	X(SERVER, "server", 's', 'e') \
-	X(LOCATION, "location", 'l', 'o') \
-	X(SET_COOKIE, "set-cookie", 's', 'i') \
-	X(ETAG, "etag", 'e', 'a') \
-	X(LAST_MODIFIED, "last-modified", 'l', 'e') \
-	X(RETRY_AFTER, "retry-after", 'r', 'e') \
-	X(ALLOW, "allow", 'a', 'o') \
-	X(VARY, "vary", 'v', 'r') \
+	X(HOST, "host", 'o', 's') \
+	X(CONNECTION, "connection", 'o', 'o') \
+	X(CONTENT_LENGTH, "content-length", 'o', 't') \
+	X(TRANSFER_ENCODING, "transfer-encoding", 'r', 'n') \
+	X(EXPECT, "expect", 'x', 'c') \
+	X(UPGRADE, "upgrade", 'p', 'd') \
+	X(TE, "te", 'e', 't') \
+	X(TRAILER, "trailer", 'r', 'e') \
+	X(KEEP_ALIVE, "keep-alive", 'e', 'v') \
+	X(ACCEPT, "accept", 'c', 'p') \
+	X(ACCEPT_ENCODING, "accept-encoding", 'c', 'n') \
+	X(ACCEPT_LANGUAGE, "accept-language", 'c', 'g') \
+	X(AUTHORIZATION, "authorization", 'u', 'o') \
+	X(CACHE_CONTROL, "cache-control", 'a', 'o') \
+	X(CONTENT_ENCODING, "content-encoding", 'o', 'n') \
+	X(CONTENT_TYPE, "content-type", 'o', 'p') \
+	X(CONTENT_RANGE, "content-range", 'o', 'g') \
+	X(CONTENT_LANGUAGE, "content-language", 'o', 'g') \
+	X(CONTENT_LOCATION, "content-location", 'o', 'o') \
+	X(CONTENT_DISPOSITION, "content-disposition", 'o', 'o') \
+	X(COOKIE, "cookie", 'o', 'i') \
+	X(DATE, "date", 'a', 't') \
+	X(FORWARDED, "forwarded", 'o', 'e') \
+	X(IF_MATCH, "if-match", 'f', 'c') \
+	X(IF_MODIFIED_SINCE, "if-modified-since", 'f', 'c') \
+	X(IF_NONE_MATCH, "if-none-match", 'f', 'c') \
+	X(IF_RANGE, "if-range", 'f', 'g') \
+	X(IF_UNMODIFIED_SINCE, "if-unmodified-since", 'f', 'c') \
+	X(ORIGIN, "origin", 'r', 'i') \
+	X(PRAGMA, "pragma", 'r', 'm') \
+	X(PRIORITY, "priority", 'r', 't') \
+	X(RANGE, "range", 'a', 'g') \
+	X(REFERER, "referer", 'e', 'e') \
+	X(SEC_FETCH_SITE, "sec-fetch-site", 'e', 't') \
+	X(SEC_FETCH_MODE, "sec-fetch-mode", 'e', 'd') \
+	X(SEC_FETCH_DEST, "sec-fetch-dest", 'e', 's') \
+	X(SEC_WEBSOCKET_KEY, "sec-websocket-key", 'e', 'e') \
+	X(SEC_WEBSOCKET_VERSION, "sec-websocket-version", 'e', 'o') \
+	X(SEC_WEBSOCKET_PROTOCOL, "sec-websocket-protocol", 'e', 'o') \
+	X(SEC_WEBSOCKET_EXTENSIONS, "sec-websocket-extensions", 'e', 'n') \
+	X(SEC_WEBSOCKET_ACCEPT, "sec-websocket-accept", 'e', 'p') \
+	X(UPGRADE_INSECURE_REQUESTS, "upgrade-insecure-requests", 'p', 't') \
+	X(USER_AGENT, "user-agent", 's', 'n') \
+	X(VIA, "via", 'i', 'i') \
+	X(X_FORWARDED_FOR, "x-forwarded-for", '-', 'o') \
+	X(X_FORWARDED_PROTO, "x-forwarded-proto", '-', 't') \
+	X(X_REQUEST_ID, "x-request-id", '-', 'i') \
+	X(TRACEPARENT, "traceparent", 'r', 'n') \
+	X(PROXY_AUTHORIZATION, "proxy-authorization", 'r', 'o') \
+	X(ACCESS_CONTROL_REQUEST_METHOD, "access-control-request-method", 'c', 'o') \
+	X(ACCESS_CONTROL_REQUEST_HEADERS, "access-control-request-headers", 'c', 'r') \
+	X(LAST_EVENT_ID, "last-event-id", 'a', 'i') \
+	X(SERVER, "server", 'e', 'e') \
+	X(LOCATION, "location", 'o', 'o') \
+	X(SET_COOKIE, "set-cookie", 'e', 'i') \
+	X(ETAG, "etag", 't', 'a') \
+	X(LAST_MODIFIED, "last-modified", 'a', 'e') \
+	X(RETRY_AFTER, "retry-after", 'e', 'e') \
+	X(ALLOW, "allow", 'l', 'o') \
+	X(VARY, "vary", 'a', 'r') \
 	X(WWW_AUTHENTICATE, "www-authenticate", 'w', 't')
 /* clang-format on */
 

@@ -86,23 +86,23 @@ static void fill_scalar(struct torc__http_scan *s, size_t from)
  *
  * block(p) classifies 64 bytes, tail(p, count) the last 0..63 of an input shorter than 64.
  */
-#define FILL_LOOP(block, tail)                                                  \
-	do {                                                                    \
-		const char *p = s->buf + from;                                  \
-		size_t left = s->len - from;                                    \
-		unsigned word = 0;                                              \
-                                                                                \
-		for (; left >= 64; left -= 64, p += 64) {                       \
-			put(s, word, block(p));                                 \
-			if (++word == s->words)                                 \
-				return;                                         \
-		}                                                               \
-		if (left == 0)                                                  \
-			put(s, word, (struct stops){ UINT64_MAX, UINT64_MAX }); \
-		else if (s->len >= 64)                                          \
-			put(s, word, shift_to_end(block(p + left - 64), left)); \
-		else                                                            \
-			put(s, word, end_after(tail(p, left), left));           \
+#define FILL_LOOP(block, tail)                                                    \
+	do {                                                                      \
+		const char *p = s->buf + from;                                    \
+		size_t left = s->len - from, blocks = left / 64;                  \
+		unsigned whole = blocks < s->words ? (unsigned)blocks : s->words; \
+                                                                                  \
+		for (unsigned word = 0; word < whole; word++, p += 64)            \
+			put(s, word, block(p));                                   \
+		if (whole == s->words)                                            \
+			return;                                                   \
+		left %= 64;                                                       \
+		if (left == 0)                                                    \
+			put(s, whole, (struct stops){ UINT64_MAX, UINT64_MAX });  \
+		else if (s->len >= 64)                                            \
+			put(s, whole, shift_to_end(block(p + left - 64), left));  \
+		else                                                              \
+			put(s, whole, end_after(tail(p, left), left));            \
 	} while (0)
 
 #if defined(__x86_64__) || defined(__aarch64__)
@@ -121,15 +121,24 @@ static inline struct stops join(struct stops a, struct stops b, size_t shift)
 }
 
 /*
- * The tchar test of AVX2 and NEON: row n of this table is the low nibble n, its bit h says whether
- * the byte (h << 4 | n) may be in a name.  A second table turns the high nibble into the bit.
- * Bytes from 0x80 on have no bit and fail.
+ * The test of AVX2 and NEON: two tables of 16, looked up by the two nibbles of a byte and joined by
+ * AND, tell both classes at once.  Each high nibble has bits of its own, in which each low nibble says
+ * what the byte is.  Of the result
+ *
+ *   IS_NAME   bits are set for a byte of a name: bits 2 to 5 and 7 stand for the rows 0x20 to 0x50 and
+ *             0x70 of the ASCII table; 0x60, which is all names, takes the bits of 0x40 and 0x50
+ *   IS_STOP   bits for one that stops a value: bit 0 for all of 0x00 but the tab, bits 0 and 1 for all of
+ *             0x10, bit 6 for DEL
+ *
+ * and none of a byte that may be in a value only.
  */
-#define NAME_ROWS                                                                           \
-	(char)0xe8, (char)0xfc, (char)0xf8, (char)0xf8, (char)0xfc, (char)0xfc, (char)0xfc, \
-		(char)0xfc, (char)0xf8, (char)0xf8, (char)0xf4, 0x54, (char)0xd0, 0x54,     \
-		(char)0xf4, 0x70
-#define NAME_BITS 1, 2, 4, 8, 16, 32, 64, (char)128, 0, 0, 0, 0, 0, 0, 0, 0
+#define BY_LOW_NIBBLE                                                                       \
+	(char)0xa9, (char)0xbd, (char)0xb9, (char)0xb9, (char)0xbd, (char)0xbd, (char)0xbd, \
+		(char)0xbd, (char)0xb9, (char)0xba, (char)0xb5, 0x15, (char)0x91, 0x15,     \
+		(char)0xb5, 0x71
+#define BY_HIGH_NIBBLE 0x01, 0x03, 0x04, 0x08, 0x10, 0x20, 0x30, (char)0xc0, 0, 0, 0, 0, 0, 0, 0, 0
+#define IS_NAME        0xbc
+#define IS_STOP        0x43
 #endif
 
 #if defined(__x86_64__)
@@ -201,30 +210,38 @@ static void fill_sse2(struct torc__http_scan *s, size_t from)
 
 #define AVX2 __attribute__((target("avx2")))
 
+AVX2 static inline __m256i avx2_class(__m256i v)
+{
+	const __m256i by_low = _mm256_broadcastsi128_si256(_mm_setr_epi8(BY_LOW_NIBBLE));
+	const __m256i by_high = _mm256_broadcastsi128_si256(_mm_setr_epi8(BY_HIGH_NIBBLE));
+	__m256i high = _mm256_and_si256(_mm256_srli_epi16(v, 4), _mm256_set1_epi8(0x0f));
+
+	/* The look-up of a byte from 0x80 on is 0. */
+	return _mm256_and_si256(_mm256_shuffle_epi8(by_low, v), _mm256_shuffle_epi8(by_high, high));
+}
+
+/* The bytes of class that have none of the bits. */
+AVX2 static inline uint64_t avx2_none(__m256i class, int bits)
+{
+	__m256i some = _mm256_and_si256(class, _mm256_set1_epi8((char)bits));
+
+	return (uint32_t)_mm256_movemask_epi8(_mm256_cmpeq_epi8(some, _mm256_setzero_si256()));
+}
+
 AVX2 static inline struct stops avx2_32(const char *p)
 {
-	const __m256i rows = _mm256_broadcastsi128_si256(_mm_setr_epi8(NAME_ROWS));
-	const __m256i bits = _mm256_broadcastsi128_si256(_mm_setr_epi8(NAME_BITS));
-	const __m256i nibble = _mm256_set1_epi8(0x0f);
-	__m256i v = _mm256_loadu_si256((const __m256i *)(const void *)p);
-	__m256i high = _mm256_and_si256(_mm256_srli_epi16(v, 4), nibble);
-	__m256i row = _mm256_shuffle_epi8(rows, v); /* 0 from 0x80 on */
-	__m256i is_name = _mm256_and_si256(row, _mm256_shuffle_epi8(bits, high));
-	__m256i name = _mm256_cmpeq_epi8(is_name, _mm256_setzero_si256());
-	__m256i low = _mm256_cmpeq_epi8(_mm256_min_epu8(v, _mm256_set1_epi8(0x1f)), v);
-	__m256i tab = _mm256_cmpeq_epi8(v, _mm256_set1_epi8('\t'));
-	__m256i del = _mm256_cmpeq_epi8(v, _mm256_set1_epi8(0x7f));
-	__m256i value = _mm256_or_si256(del, _mm256_andnot_si256(tab, low));
+	__m256i class = avx2_class(_mm256_loadu_si256((const __m256i *)(const void *)p));
 
-	return (struct stops){
-		.name = (unsigned)_mm256_movemask_epi8(name),
-		.value = (unsigned)_mm256_movemask_epi8(value),
-	};
+	return (struct stops){ avx2_none(class, IS_NAME), (uint32_t)~avx2_none(class, IS_STOP) };
 }
 
 AVX2 static inline struct stops avx2_64(const char *p)
 {
-	return join(avx2_32(p), avx2_32(p + 32), 32);
+	const __m256i *v = (const void *)p;
+	__m256i a = avx2_class(_mm256_loadu_si256(v)), b = avx2_class(_mm256_loadu_si256(v + 1));
+
+	return (struct stops){ avx2_none(a, IS_NAME) | avx2_none(b, IS_NAME) << 32,
+			       ~(avx2_none(a, IS_STOP) | avx2_none(b, IS_STOP) << 32) };
 }
 
 AVX2 static inline struct stops avx2_tail(const char *p, size_t count)
@@ -297,22 +314,23 @@ AVX512 static void fill_avx512(struct torc__http_scan *s, size_t from)
 
 #elif defined(__aarch64__)
 
+static inline uint8x16_t neon_class(uint8x16_t v)
+{
+	static const uint8_t low[16] = { BY_LOW_NIBBLE };
+	static const uint8_t high[16] = { BY_HIGH_NIBBLE };
+
+	return vandq_u8(vqtbl1q_u8(vld1q_u8(low), vandq_u8(v, vdupq_n_u8(0x0f))),
+			vqtbl1q_u8(vld1q_u8(high), vshrq_n_u8(v, 4)));
+}
+
 static inline uint8x16_t neon_name(uint8x16_t v)
 {
-	static const uint8_t rows[16] = { NAME_ROWS };
-	static const uint8_t bits[16] = { NAME_BITS };
-	uint8x16_t row = vqtbl1q_u8(vld1q_u8(rows), vandq_u8(v, vdupq_n_u8(0x0f)));
-	uint8x16_t bit = vqtbl1q_u8(vld1q_u8(bits), vshrq_n_u8(v, 4));
-
-	return vceqzq_u8(vandq_u8(row, bit));
+	return vceqzq_u8(vandq_u8(neon_class(v), vdupq_n_u8(IS_NAME)));
 }
 
 static inline uint8x16_t neon_value(uint8x16_t v)
 {
-	uint8x16_t low = vcltq_u8(v, vdupq_n_u8(0x20));
-	uint8x16_t tab = vceqq_u8(v, vdupq_n_u8('\t'));
-
-	return vorrq_u8(vceqq_u8(v, vdupq_n_u8(0x7f)), vbicq_u8(low, tab));
+	return vtstq_u8(neon_class(v), vdupq_n_u8(IS_STOP));
 }
 
 /* NEON has no movemask: weigh the bytes by their bit and add neighbours three times. */
@@ -445,9 +463,7 @@ void torc__http_scan_fill(struct torc__http_scan *s, size_t from)
 
 static void refill(struct torc__http_scan *s, size_t from)
 {
-	s->words = TORC__HTTP_SCAN_WORDS;
-	s->name[TORC__HTTP_SCAN_WORDS] = 0;
-	s->value[TORC__HTTP_SCAN_WORDS] = 0;
+	torc__http_scan_resize(s, TORC__HTTP_SCAN_WORDS);
 	torc__http_scan_fill(s, from);
 }
 
@@ -462,7 +478,7 @@ size_t torc__http_scan_slow(struct torc__http_scan *s, const uint64_t *map, size
 			word = 0;
 		}
 		if (map[word])
-			return s->base + word * 64 + (size_t)__builtin_ctzll(map[word]);
+			return s->base + word * 64 + torc__http_first_bit(map[word]);
 		word++;
 	}
 }

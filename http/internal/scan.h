@@ -19,8 +19,9 @@
  * any size needs the same few bytes of stack.
  *
  * Invariants: 1. bit i of word w stands for buf[base + 64 w + i].  2. All bits from buf[len] on are
- * set in the word that holds buf[len], so a search ends there at the latest.  3. The guard word is
- * zero, so a search that starts just behind the window takes the slow path and refills.
+ * set in the word that holds buf[len], so a search ends there at the latest.  3. The three guard words
+ * are zero, so a search that reaches the end of the window, or starts just behind it, takes the slow
+ * path and refills.
  */
 #ifndef TORC_HTTP_INTERNAL_SCAN_H
 #define TORC_HTTP_INTERNAL_SCAN_H
@@ -34,16 +35,22 @@
  * second window is of the longer sort and gets larger ones.  See bench/http_parse.c.
  */
 #define TORC__HTTP_SCAN_WORDS_FIRST 2
-#define TORC__HTTP_SCAN_WORDS       6
+#define TORC__HTTP_SCAN_WORDS       12
 
 struct torc__http_scan {
 	const char *buf;
 	size_t len;     /* bytes readable at buf */
 	size_t base;    /* offset of the window's first byte, 0 .. len */
 	unsigned words; /* of the window */
-	uint64_t name[TORC__HTTP_SCAN_WORDS + 1];
-	uint64_t value[TORC__HTTP_SCAN_WORDS + 1];
+	uint64_t name[TORC__HTTP_SCAN_WORDS + 3];
+	uint64_t value[TORC__HTTP_SCAN_WORDS + 3];
 };
+
+/* Of bits, which are not 0.  By way of unsigned, as the extension of a sign would cost an instruction. */
+static inline size_t torc__http_first_bit(uint64_t bits)
+{
+	return (unsigned)__builtin_ctzll(bits);
+}
 
 enum torc__http_isa {
 	TORC__HTTP_ISA_AUTO, /* the best that this CPU has */
@@ -82,25 +89,53 @@ void torc__http_scan_fill(struct torc__http_scan *s, size_t from);
 /* The search left the words it started in.  @map is s->name or s->value. */
 size_t torc__http_scan_slow(struct torc__http_scan *s, const uint64_t *map, size_t pos);
 
+/* The window's size, with the guards behind it. */
+static inline void torc__http_scan_resize(struct torc__http_scan *s, unsigned words)
+{
+	s->words = words;
+	for (unsigned guard = words; guard < words + 3; guard++)
+		s->name[guard] = s->value[guard] = 0;
+}
+
 static inline void torc__http_scan_init(struct torc__http_scan *s, const char *buf, size_t len)
 {
 	s->buf = buf;
 	s->len = len;
-	s->words = TORC__HTTP_SCAN_WORDS_FIRST;
-	s->name[TORC__HTTP_SCAN_WORDS_FIRST] = 0;
-	s->value[TORC__HTTP_SCAN_WORDS_FIRST] = 0;
+	torc__http_scan_resize(s, TORC__HTTP_SCAN_WORDS_FIRST);
 	torc__http_scan_fill(s, 0);
 }
+
+/*
+ * The stops at and behind @pos, from the lowest bit on; those of 57 bytes at least, unless the window ends before.
+ * A load from the nearest byte, so that it hardly matters where in a word a line begins.
+ */
+static inline uint64_t torc__http_scan_bits(const struct torc__http_scan *s, const uint64_t *map,
+					    size_t pos)
+{
+	size_t off = pos - s->base;
+	uint64_t bits;
+
+	__builtin_memcpy(&bits, (const char *)map + (off >> 3), sizeof(bits));
+	return bits >> (off & 7);
+}
+
+/* Where the bytes begin that torc__http_scan_bits did not tell about. */
+static inline size_t torc__http_scan_behind_bits(const struct torc__http_scan *s, size_t pos)
+{
+	return pos + 64 - ((pos - s->base) & 7);
+}
+
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
+	       "byte n of a map is about 8 bytes from 8 n on");
 
 /* First stop at or behind @pos, at most 63 bytes behind the window; len if there is none. */
 static inline size_t torc__http_scan_next(struct torc__http_scan *s, const uint64_t *map,
 					  size_t pos)
 {
-	size_t off = pos - s->base;
-	uint64_t bits = map[off >> 6] >> (off & 63);
+	uint64_t bits = torc__http_scan_bits(s, map, pos);
 
 	if (__builtin_expect(bits != 0, 1))
-		return pos + (size_t)__builtin_ctzll(bits);
+		return pos + torc__http_first_bit(bits);
 	return torc__http_scan_slow(s, map, pos);
 }
 

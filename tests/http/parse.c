@@ -7,6 +7,7 @@
 
 #include "http/internal/parse.h"
 #include "http/internal/scan.h"
+#include "tests/http/mutate.h"
 
 TestSuite(http_parse, .timeout = 60);
 
@@ -658,75 +659,6 @@ Test(http_parse, a_line_that_never_ends_reaches_its_limit)
 }
 
 /* ---- Random requests ------------------------------------------------------------------------ */
-
-static uint64_t random_state = 0x9e3779b97f4a7c15;
-
-static unsigned random_below(unsigned limit)
-{
-	random_state ^= random_state << 13;
-	random_state ^= random_state >> 7;
-	random_state ^= random_state << 17;
-	return (unsigned)((random_state >> 32) % limit);
-}
-
-static const char *const seeds[] = {
-	"GET / HTTP/1.1\r\nHost: 127.0.0.1:8080\r\n\r\n",
-	"\r\nPOST /a/b?c=d&e=%20 HTTP/1.1\r\nHost: example.com\r\nContent-Length: 42\r\n"
-	"Content-Type: application/json\r\nExpect: 100-continue\r\n\r\n{}",
-	"PUT http://[::1]:80/x HTTP/1.1\r\nhost: x\r\nTransfer-Encoding: chunked\r\n"
-	"Connection: keep-alive, upgrade\r\nUpgrade: h2c\r\nX#Y: \t z \t\r\n\r\n",
-	"OPTIONS * HTTP/1.0\r\nConnection: keep-alive\r\nUser-Agent: Mozilla/5.0 (X11; Linux "
-	"x86_64)\r\nAccept: text/html,*/*;q=0.8\r\nCookie: a=b; c=\"d\"\r\n\r\nGET / HTTP",
-	"CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\n\r\n",
-};
-
-/* Bytes that matter to some rule come more often than others. */
-static char random_byte(void)
-{
-	static const char special[] = "\r\n\t :#/?*,@[]%\x7f\x80\xff\"(){}0159aA=;";
-
-	return random_below(3) ? special[random_below(sizeof(special))] : (char)random_below(256);
-}
-
-static size_t mutate(char *buf, size_t len, size_t capacity)
-{
-	size_t at = random_below((unsigned)len);
-	size_t count = 1 + random_below(8);
-
-	switch (random_below(4)) {
-	case 0: /* insert */
-		if (len + count > capacity)
-			return len;
-		memmove(buf + at + count, buf + at, len - at);
-		while (count-- > 0) {
-			buf[at++] = random_byte();
-			len++;
-		}
-		return len;
-	case 1: /* remove */
-		count = count < len - at ? count : len - at - 1;
-		memmove(buf + at, buf + at + count, len - at - count);
-		return len - count;
-	case 2: /* repeat a piece elsewhere */
-		count *= 8;
-		if (len + count > capacity || at + count > len)
-			return len;
-		memmove(buf + at + count, buf + at, len - at);
-		return len + count;
-	default: buf[at] = random_byte(); return len;
-	}
-}
-
-static size_t random_request(char *buf, size_t capacity)
-{
-	const char *seed = seeds[random_below(sizeof(seeds) / sizeof(seeds[0]))];
-	size_t len = strlen(seed);
-
-	memcpy(buf, seed, len);
-	for (unsigned i = random_below(4); i > 0; i--)
-		len = mutate(buf, len, capacity);
-	return len;
-}
 
 Test(http_parse, all_instruction_sets_agree_on_random_requests)
 {
