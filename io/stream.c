@@ -96,7 +96,8 @@ static void take_buffer(struct torc_stream *s, uint16_t id, int res)
 /* Who reads sees the end by itself, and whatever came before it. */
 static void tell_watcher(struct torc_stream *s)
 {
-	if (s->rx_wait || !(s->rx_error || (s->rx_eof && !s->watch_resets)))
+	s->watch_due = false;
+	if (!s->watcher || s->rx_wait || !(s->rx_error || (s->rx_eof && !s->watch_resets)))
 		return;
 	torc_scope_cancel_with(s->watcher, "the peer has left");
 	s->watcher = NULL;
@@ -127,8 +128,11 @@ void torc__stream_on_rx(struct torc_op *op, int res, unsigned cqe_flags)
 		s->buffers->available = 0;
 	else if (res != -ECANCELED && res != -EINTR && res != -EAGAIN)
 		s->rx_error = res;
-	if (torc__unlikely(res <= 0 && s->watcher))
-		tell_watcher(s);
+	/* A cancellation may start operations, which has to wait until the completions are handed out. */
+	if (torc__unlikely(res <= 0 && s->watcher && !s->rx_wait && (s->rx_eof || s->rx_error))) {
+		s->watch_due = true;
+		torc__stream_defer(s);
+	}
 	torc__slot_wake(&s->rx_wait);
 }
 
@@ -556,6 +560,8 @@ static void end_of_turn(struct torc__turn_work *work)
 	}
 	if (s->rx_count >= RX_HIGH)
 		torc_op_cancel(&s->rx);
+	if (torc__unlikely(s->watch_due))
+		tell_watcher(s);
 	torc__stream_push(s);
 }
 

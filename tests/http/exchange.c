@@ -673,6 +673,18 @@ Test(http_exchange, ends_a_handler_that_takes_too_long)
 
 /* --- clients that leave --- */
 
+/* Nothing ever comes. */
+static int wait_in_op(void)
+{
+	int fd[2], r;
+
+	unix_pair(fd);
+	r = torc_recv(fd[0], (char[1]){ 0 }, 1, 0);
+	close(fd[0]);
+	close(fd[1]);
+	return r;
+}
+
 static int wait_long(struct torc_http_exchange *x, void *arg)
 {
 	struct world *w = arg;
@@ -686,8 +698,9 @@ static int wait_long(struct torc_http_exchange *x, void *arg)
 	if (torc_http_path_is(x, "/quick"))
 		return SAY(x, "quick");
 	w->open++;
+	/* In an operation of the ring, which a cancellation has to stop. */
 	while (!w->gate && !r)
-		r = torc_sleep(TORC_MS(1));
+		r = torc_http_path_is(x, "/op") ? wait_in_op() : torc_sleep(TORC_MS(1));
 	if (r)
 		check(!strcmp(torc_scope_reason(), "the peer has left"));
 	w->open--;
@@ -726,6 +739,8 @@ static void leave(struct world *w)
 
 	leave_at(w, GET("/"), false);
 	leave_at(w, GET("/"), true);
+	leave_at(w, GET("/op"), false);
+	leave_at(w, GET("/op"), true);
 	leave_at(w, GET("/begun"), false);
 	leave_at(w, GET("/quick") GET("/"), false);
 	/* The body is there, and read by nobody. */
