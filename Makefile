@@ -115,7 +115,7 @@ HTTPD_OBJ := $(call objects,$(filter-out http/programs/torc-%,$(wildcard http/pr
 BENCH_OBJ := $(call objects,$(wildcard bench/micro_*.c bench/http_parse.c))
 EXAMPLES := $(patsubst examples/%.c,$(B)/examples/%,$(wildcard examples/*.c))
 RAW_BENCH := $(patsubst bench/%.c,%,$(wildcard bench/raw_echo.c bench/raw_http.c bench/raw_udp.c \
-	     bench/echo_load.c bench/udp_load.c bench/proxy_load.c bench/file_load.c bench/tls_load.c))
+	     bench/echo_load.c bench/udp_load.c bench/proxy_load.c bench/file_load.c bench/tls_load.c bench/http_server.c))
 
 PROGRAMS := $(patsubst %.c,$(B)/bin/%,$(notdir $(wildcard \
 	    io/programs/torc-*.c http/programs/torc-*.c bench/torc-bench.c)))
@@ -230,6 +230,8 @@ bench-peers: programs
 	$(Q)bench/peers/files --build $(B) --file $(B)/peers/random
 	@echo
 	$(Q)bench/peers/tls --build $(B)
+	@echo
+	$(Q)bench/peers/http --build $(B)
 
 # In a terminal the server becomes the foreground job, so that ^C reaches it and not make too: make would die
 # of the signal where the server drains and exits 0.  Should make be killed, the server gets a SIGTERM.
@@ -295,7 +297,7 @@ help:
 #?   bench         measure: micro benchmarks, then the servers beside hand-written io_uring loops
 #?   bench-peers   measure torc, Go and boost.fiber side by side, on one core and on two; pools of threads:
 #?                 torc, oneTBB, libgomp, Go and Python; pools of processes: torc, fork+pipe and Python; proxies,
-#?                 connections, files and TLS beside haproxy and nginx
+#?                 connections, files and TLS beside haproxy and nginx; HTTP beside nginx, h2o and Go
 #?   deps          install the Debian packages that the other targets on the command line need
 #?   deps-ci       install all packages that .ci/run needs
 #?   install       headers, libraries, pkg-config file and programs, to DESTDIR/PREFIX
@@ -412,6 +414,9 @@ $(B)/bin/bench-raw-udp: $(B)/obj/bench/raw_udp.o
 	$(link)
 
 $(B)/bin/bench-file-load: $(B)/obj/bench/file_load.o $(STATIC_LIB)
+	$(link)
+
+$(B)/bin/bench-http-server: $(B)/obj/bench/http_server.o $(STATIC_LIB)
 	$(link)
 
 define test_program

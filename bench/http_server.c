@@ -60,15 +60,14 @@ static int add_routes(struct torc_router *r)
 
 struct served {
 	struct torc_router *router;
-	struct torc_http_files files, packed_files;
-	struct torc_http_compress compress;
+	struct torc_http_files files;
 	char address[64];
 	const char *root, *cert, *key;
 };
 
 static int add_files(struct served *s)
 {
-	struct torc_http_files_options o = { .root = s->root };
+	struct torc_http_files_options o = { .root = s->root, .prefix = "/files" };
 	int e = s->root ? torc_http_files_init(&s->files, &o) : 0;
 
 	if (!s->root || e)
@@ -86,11 +85,10 @@ static int serve(void *arg)
 	int e = s->cert ? torc_tls_server_create(&o, &tls, NULL) : 0;
 
 	if (!e)
-		e = torc_http_serve(
-			&(struct torc_http_options){ .addresses = addresses,
-						     .handler = torc_router_handle,
-						     .arg = s->router,
-						     .tls = tls });
+		e = torc_http_serve(&(struct torc_http_options){ .addresses = addresses,
+								 .handler = torc_router_handle,
+								 .arg = s->router,
+								 .tls = tls });
 	torc_tls_unref(tls);
 	return e;
 }
