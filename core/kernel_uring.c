@@ -40,6 +40,7 @@ static const struct {
 	{ "udp_segment", TORC__UDP_SEGMENT },
 	{ "fixed_buffers", TORC__FIXED_BUFFERS },
 	{ "openat2", TORC__OPENAT2 },
+	{ "sendfile", TORC__SENDFILE },
 };
 
 static uint32_t feature_bit(const char *name, size_t len)

@@ -50,7 +50,7 @@ struct torc_options {
  *
  * The environment variable TORC_DISABLE, a comma-separated list, turns off what would be used:
  * guard_install, msg_ring, single_issuer, defer_taskrun, registered_ring, recv_multishot, min_wait,
- * cqe_skip, membarrier, ring_futex, ring_ftruncate, splice, udp_segment, fixed_buffers, openat2. TORC_STATS=1 writes one line of JSON to standard output at the end: the counters of all loops
+ * cqe_skip, membarrier, ring_futex, ring_ftruncate, splice, udp_segment, fixed_buffers, openat2, sendfile. TORC_STATS=1 writes one line of JSON to standard output at the end: the counters of all loops
  * together, then in "per_loop" those of each.
  *
  *   @options  may be NULL

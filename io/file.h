@@ -396,9 +396,9 @@ TORC_API TORC_MUST_CHECK int torc_tee(int from, int to, size_t len, unsigned fla
 /*
  * torc_sendfile - the contents of a file to a stream socket. For a whole file call it again with what is left.
  *
- * From 64 KiB on the bytes go by way of a pipe, inside of the kernel: a thread of the kernel reads the file, where it may wait for a
- * disk, and the fiber waits while the peer does not keep up, with two descriptors and no memory. Less than that, and what
- * cannot be spliced, is read into memory, 64 KiB at a time. What is written to the file meanwhile may be sent or not.
+ * From 64 KiB on the bytes stay inside of the kernel. What is in its cache goes directly. What is not goes by way of a pipe: a thread of the
+ * kernel reads the file, where it may wait for a disk, and the fiber waits while the peer does not keep up, with two descriptors
+ * and no memory. Less than that, and what cannot be spliced, is read into memory, 64 KiB at a time. What is written to the file meanwhile may be sent or not.
  *
  *   @socket  connected; made non-blocking (O_NONBLOCK) for that, and stays so: operations of the ring wait all the same, but
  *            direct system calls of others who share it by dup(2) or fork(2) do not

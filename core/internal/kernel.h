@@ -67,6 +67,7 @@ enum torc__feature {
 	TORC__UDP_SEGMENT = 1 << 12,
 	TORC__FIXED_BUFFERS = 1 << 13,
 	TORC__OPENAT2 = 1 << 14,
+	TORC__SENDFILE = 1 << 15, /* sendfile(2) of what is cached */
 };
 
 /* Parse TORC_DISABLE. Returns 0 or -EINVAL, with the unknown name in *ret_unknown. */

@@ -110,6 +110,43 @@ Test(sendfile, and_by_memory)
 	unsetenv("TORC_DISABLE");
 }
 
+/* Also for what the cache has not. */
+Test(sendfile, and_by_a_pipe)
+{
+	setenv("TORC_DISABLE", "sendfile", 1);
+	run_in_directory(send_all_sizes, NULL);
+	unsetenv("TORC_DISABLE");
+}
+
+/* All, one page or the middle of it has to come from the disk, where there is one below /tmp. */
+static int send_cold(void *arg)
+{
+	static const struct {
+		off_t at, len;
+	} holes[] = { { 0, 0 }, { 0, 4096 }, { 1 << 20, 4096 }, { 2 << 20, 1 << 20 } };
+
+	(void)arg;
+	for (size_t i = 0; i < COUNT(holes); i++) {
+		struct transfer t = { .file = make_contents(3 << 20), .len = 3 << 20 };
+		struct torc_group g;
+
+		check_eq(fdatasync(t.file), 0);
+		check_eq(posix_fadvise(t.file, holes[i].at, holes[i].len, POSIX_FADV_DONTNEED), 0);
+		tcp_pair(t.fd);
+		torc_group_enter(&g);
+		start_receiver(&g, &t);
+		check_eq(send_main(&t), 3 << 20);
+		check_received(&g, &t, 3 << 20);
+		torc_close(t.file);
+	}
+	return 0;
+}
+
+Test(sendfile, and_from_the_disk)
+{
+	run_in_directory(send_cold, NULL);
+}
+
 static int without_descriptors(void *arg)
 {
 	struct transfer t = { .file = make_contents(500000), .len = SIZE_MAX };
@@ -271,6 +308,13 @@ static int cancelled_any_time(void *arg)
 Test(sendfile, cut_short_at_any_time_it_says_what_was_sent)
 {
 	run_in_directory(cancelled_any_time, NULL);
+}
+
+Test(sendfile, and_so_by_a_pipe)
+{
+	setenv("TORC_DISABLE", "sendfile", 1);
+	run_in_directory(cancelled_any_time, NULL);
+	unsetenv("TORC_DISABLE");
 }
 
 Test(sendfile, and_so_by_memory)
