@@ -67,7 +67,7 @@ struct served {
 
 static int add_files(struct served *s)
 {
-	struct torc_http_files_options o = { .root = s->root, .prefix = "/files" };
+	struct torc_http_files_options o = { .root = s->root };
 	int e = s->root ? torc_http_files_init(&s->files, &o) : 0;
 
 	if (!s->root || e)

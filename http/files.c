@@ -92,19 +92,34 @@ static int send_held(struct torc_http_exchange *x, struct torc_http_files *f,
 	return r;
 }
 
+/* Below which path, without a slash at its ends. */
+static struct torc_slice prefix_of(const struct torc_http_files *f,
+				   const struct torc_http_exchange *x)
+{
+	struct torc_slice mount = torc__http_prefix(x);
+
+	if (f->prefix_len)
+		return (struct torc_slice){ f->prefix, f->prefix_len };
+	if (mount.len) {
+		mount.data++;
+		mount.len--;
+	}
+	return mount;
+}
+
 /*
  * To a directory, whose path lacks its slash. Made of the parts that were understood, for what was sent could be taken for
  * another server's name: "//example.org/..".
  */
 static int redirect(struct torc_http_exchange *x, const struct torc_http_files *f, const char *path)
 {
-	struct torc_slice query = torc_http_query(x);
+	struct torc_slice query = torc_http_query(x), prefix = prefix_of(f, x);
 	char from[TORC__HTTP_PATH_BYTES], to[LOCATION_BYTES];
 	const char *mark = x->head.has_query ? "?" : "";
 	int n, r;
 
-	n = snprintf(from, sizeof(from), "/%.*s%s%s/", (int)f->prefix_len, f->prefix,
-		     f->prefix_len && *path ? "/" : "", path);
+	n = snprintf(from, sizeof(from), "/%.*s%s%s/", (int)prefix.len, prefix.data,
+		     prefix.len && *path ? "/" : "", path);
 	if (n >= (int)sizeof(from))
 		return refuse(x, -ENAMETOOLONG);
 	n = torc__http_path_encode(from, to, sizeof(to));
@@ -169,14 +184,14 @@ static int send_directory(struct torc_http_exchange *x, struct torc_http_files *
 }
 
 /* Take the prefix off a path. Returns the rest, or NULL: it has another one. */
-static char *behind_prefix(const struct torc_http_files *f, char *path, bool *ret_bare)
+static char *behind_prefix(struct torc_slice prefix, char *path, bool *ret_bare)
 {
 	*ret_bare = false;
-	if (!f->prefix_len)
+	if (!prefix.len)
 		return path;
-	if (strncmp(path, f->prefix, f->prefix_len) != 0)
+	if (strncmp(path, prefix.data, prefix.len) != 0)
 		return NULL;
-	path += f->prefix_len;
+	path += prefix.len;
 	*ret_bare = !*path;
 	return *path == '/' ? path + 1 : *ret_bare ? path : NULL;
 }
@@ -196,7 +211,7 @@ int torc_http_files_handle(struct torc_http_exchange *x, void *files)
 	r = torc__http_path_normalise(torc_http_path(x), buf);
 	if (r < 0)
 		return refuse(x, r);
-	path = behind_prefix(f, buf, &bare);
+	path = behind_prefix(prefix_of(f, x), buf, &bare);
 	if (!path || (!f->options.hidden && torc__http_path_hidden(path)))
 		return -ENOENT;
 	if (bare)

@@ -47,8 +47,8 @@ struct torc_http_files_options {
 	const char *root; /* a directory; it may be a symbolic link. NULL: root_fd is it */
 	int root_fd;      /* copied, so that it may be closed when torc_http_files_init returns */
 
-	/* Below which path of the server it is mounted: "/static". Default: all of them. What is not below is not
-	 * answered (-ENOENT). */
+	/* Below which path of the server it is: "/static". Default: where torc_router_mount has put it, else all of them. What
+	 * is not below is not answered (-ENOENT). */
 	const char *prefix;
 	/* What stands for a directory: names in it, of which the first that is there; NULL-terminated. Default:
 	 * index.html. */

@@ -34,6 +34,7 @@ struct torc__http_match {
 	const struct torc__http_match *outer; /* the mount that this is in, or NULL */
 	const char *name;           /* of the route with its mounts; NULL: not asked for yet */
 	struct torc_slice rest;     /* of a mount */
+	struct torc_slice prefix;   /* of a mount: what is before the rest */
 	struct torc_slice params[]; /* [route->param_count] */
 };
 
@@ -499,6 +500,26 @@ static int path_of(struct torc_http_exchange *x, struct torc_slice *ret_path)
 	return 0;
 }
 
+/* With that of the mount that this one is in in front. */
+static int keep_prefix(struct torc_http_exchange *x, const struct torc__walk *w,
+		       struct torc__http_match *m)
+{
+	struct torc_slice outer = torc__http_prefix(x);
+	size_t len = (size_t)(w->mounted - w->begin);
+	char *text;
+
+	m->prefix = (struct torc_slice){ w->begin, len };
+	if (!outer.len)
+		return 0;
+	text = torc_http_alloc(x, outer.len + len);
+	if (!text)
+		return -ENOMEM;
+	memcpy(text, outer.data, outer.len);
+	memcpy(text + outer.len, w->begin, len);
+	m->prefix = (struct torc_slice){ text, outer.len + len };
+	return 0;
+}
+
 /* Notes what was found. 0, -EBADMSG or -ENOMEM. */
 static int keep_match(struct torc_http_exchange *x, const struct torc__walk *w)
 {
@@ -522,7 +543,7 @@ static int keep_match(struct torc_http_exchange *x, const struct torc__walk *w)
 	if (w->mounted && has_dots(m->rest))
 		return -EBADMSG;
 	x->match = m;
-	return 0;
+	return w->mounted ? keep_prefix(x, w, m) : 0;
 }
 
 /* The same with a slash more at its end, or less. 0, -ENOENT or -ENOMEM. */
@@ -697,6 +718,11 @@ const char *torc_http_route(struct torc_http_exchange *x)
 	if (!m->name)
 		m->name = join_patterns(x, m);
 	return m->name;
+}
+
+struct torc_slice torc__http_prefix(const struct torc_http_exchange *x)
+{
+	return x->chain.mount ? x->chain.mount->prefix : (struct torc_slice){ "", 0 };
 }
 
 struct torc_slice torc_http_rest(const struct torc_http_exchange *x)

@@ -116,6 +116,11 @@ struct torc_http_exchange {
 	struct torc__http_field fields[]; /* [config->limits.fields] */
 };
 
+/*
+ * Where what is running is mounted: the decoded path up to torc_http_rest, without a slash at its end. Empty: nowhere, or at "/".
+ */
+struct torc_slice torc__http_prefix(const struct torc_http_exchange *x);
+
 /* The phrase of a status: RFC 9110, section 15. */
 const char *torc__http_reason(int status);
 

@@ -280,6 +280,7 @@ bool torc__tree_find(const struct torc__branch *root, const char *path, size_t l
 {
 	w->route = NULL;
 	w->mounted = NULL;
+	w->begin = path;
 	w->end = path + len;
 	w->allowed = 0;
 	return find(root, path, 0, w);

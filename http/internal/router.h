@@ -56,8 +56,8 @@ struct torc__walk {
 	unsigned method;  /* enum torc__http_method */
 	unsigned allowed; /* bit m: a route for method m ends where the path does */
 	const struct torc__route *route;
-	const char *mounted; /* where the rest begins for a mount; else NULL */
-	const char *end;
+	const char *mounted;     /* where the rest begins for a mount; else NULL */
+	const char *begin, *end; /* of the path */
 	struct torc_slice params[TORC_ROUTE_PARAMS_MAX];
 };
 

@@ -9,6 +9,7 @@
 #include <stdatomic.h>
 
 #include <torc/http/files.h>
+#include <torc/http/router.h>
 #include <torc/io/file.h>
 
 #include "http/internal/files.h"
@@ -29,6 +30,8 @@ struct site {
 	char root[64], outside[64], address[TORC_ADDRESS_MAX];
 	int root_fd;
 	struct torc_http_files files;
+	torc_http_fn *handler; /* NULL: handle */
+	struct torc_router *router;
 	struct torc_group group;
 	int result, ended; /* of handlers */
 	bool cancel;       /* the scope that they run in */
@@ -79,7 +82,7 @@ static int site_main(void *arg)
 	int r;
 
 	s->http.addresses = s->tls ? encrypted : plain;
-	s->http.handler = handle;
+	s->http.handler = s->handler ? s->handler : handle;
 	s->http.arg = s;
 	s->http.on_listen = listening;
 	if (!s->options.root)
@@ -671,6 +674,52 @@ Test(http_files, takes_a_prefix_off)
 		run_site(&s, ask_mounted);
 		close_site(&s);
 	}
+}
+
+/* In a router in a router: the paths are the same. */
+static int in_routers(struct torc_http_exchange *x, void *arg)
+{
+	struct site *s = arg;
+
+	s->result = torc_router_handle(x, s->router);
+	return s->result;
+}
+
+static void ask_routed(struct site *s)
+{
+	expect(s, "/static/deep/a.txt", 200, "a");
+	expect(s, "/static/d%65ep/a%2Etxt", 200, "a");
+	expect(s, "/static/deep/with/", 200, "index");
+	expect(s, "/static/deep//a.txt", 200, "a");
+	expect_location(s, "/static/deep/with", "/static/deep/with/");
+	expect_location(s, "/static/deep", "/static/deep/");
+	expect(s, "/static/deep/", 200, "root");
+	expect(s, "/static/deepa.txt", 404, NULL);
+	expect(s, "/static/deep/../a.txt", 400, NULL);
+	expect(s, "/a.txt", 404, NULL);
+	expect(s, "/static/deep/.hidden", 404, NULL);
+	expect_location(s, "/user/ann/with", "/user/ann/with/");
+	expect(s, "/user/b%20b/a.txt", 200, "a");
+}
+
+Test(http_files, may_be_mounted_in_routers)
+{
+	static const char *const index[] = { "root.htm", "index.html", NULL };
+	struct site s = { .options = { .index = index }, .handler = in_routers };
+	struct torc_router *inner;
+
+	check_eq(torc_router_create(NULL, &s.router), 0);
+	check_eq(torc_router_create(NULL, &inner), 0);
+	check_eq(torc_router_mount(inner, "/deep", torc_http_files_handle, &s.files), 0);
+	check_eq(torc_router_mount(s.router, "/static", torc_router_handle, inner), 0);
+	check_eq(torc_router_mount(s.router, "/user/:name", torc_http_files_handle, &s.files), 0);
+	open_site(&s);
+	make_tree(&s);
+	put_text(&s, "root.htm", "root");
+	run_site(&s, ask_routed);
+	close_site(&s);
+	torc_router_destroy(inner);
+	torc_router_destroy(s.router);
 }
 
 static void check_init(const struct torc_http_files_options *o, int result)
