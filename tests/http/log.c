@@ -109,8 +109,8 @@ static void expect_common(const char *text, const char *rest)
 	char month[4], tail[256];
 	int day, year, hour, minute, second;
 
-	check_eq(sscanf(text, "127.0.0.1 - - [%2d/%3[A-Za-z]/%4d:%2d:%2d:%2d +0000] %255[^\n]", &day,
-			month, &year, &hour, &minute, &second, tail),
+	check_eq(sscanf(text, "127.0.0.1 - - [%2d/%3[A-Za-z]/%4d:%2d:%2d:%2d +0000] %255[^\n]",
+			&day, month, &year, &hour, &minute, &second, tail),
 		 7);
 	check_ge(year, 2024);
 	check(!strcmp(tail, rest));
@@ -292,12 +292,14 @@ Test(http_log, keeps_a_client_inside_of_its_field)
 	char *text = log_of(TORC_HTTP_LOG_COMBINED, ask_hostile);
 
 	check_eq(count_lines(text), 1);
-	expect_text(text, "\"GET /\\\"%0a HTTP/1.1\" 200 2 \"x\\\" 200 0\\x09\\\"\" \"\\xff\\\\\"\n");
+	expect_text(text,
+		    "\"GET /\\\"%0a HTTP/1.1\" 200 2 \"x\\\" 200 0\\x09\\\"\" \"\\xff\\\\\"\n");
 	free(text);
 	text = log_of(TORC_HTTP_LOG_JSON, ask_hostile);
 	check_eq(count_lines(text), 1);
 	expect_text(text, "\"path\":\"/\\\"%0a\"");
-	expect_text(text, "\"referer\":\"x\\\" 200 0\\u0009\\\"\",\"user_agent\":\"\\ufffd\\\\\"}\n");
+	expect_text(text,
+		    "\"referer\":\"x\\\" 200 0\\u0009\\\"\",\"user_agent\":\"\\ufffd\\\\\"}\n");
 	free(text);
 }
 
@@ -458,10 +460,9 @@ Test(http_log, tells_how_many_lines_it_has_dropped)
 	make_directory();
 	check_eq(pipe2(pipe_fds, O_CLOEXEC), 0);
 	check_eq(fcntl(pipe_fds[1], F_SETPIPE_SZ, 4096), 4096);
-	options = (struct torc_http_log_options){ .fd = pipe_fds[1],
-						  .buffer_bytes = 4096,
-						  .flush_ns = 1,
-						  .on_error = on_log_error };
+	options = (struct torc_http_log_options){
+		.fd = pipe_fds[1], .buffer_bytes = 4096, .flush_ns = 1, .on_error = on_log_error
+	};
 	run_stage(&(struct stage){ PLAIN, .before = open_log, .after = close_log },
 		  fill_then_drain);
 	check_eq(errors, 0);
@@ -644,10 +645,9 @@ Test(http_log, loses_nothing_at_the_end_of_a_cancelled_program)
 
 	make_directory();
 	options.flush_ns = TORC_SECONDS(30);
-	s.world.options = (struct torc_http_options){ .addresses = any_port,
-						      .handler = run_stage_steps,
-						      .arg = &s,
-						      .on_listen = listening };
+	s.world.options = (struct torc_http_options){
+		.addresses = any_port, .handler = run_stage_steps, .arg = &s, .on_listen = listening
+	};
 	check_eq(run_with(NULL, close_cancelled, &s), 0);
 	text = contents(path);
 	expect_whole(text, 600);

@@ -49,10 +49,11 @@ static inline void run_stage(struct stage *s, void (*client)(struct world *))
 }
 
 /* The steps, and a client. */
-#define RUN(client, ...) \
-	run_stage(&(struct stage){ .steps = (const struct torc_http_step[]){ __VA_ARGS__ }, \
-				   .step_count = sizeof((struct torc_http_step[]){ __VA_ARGS__ }) / \
-						 sizeof(struct torc_http_step) }, \
+#define RUN(client, ...)                                                                      \
+	run_stage(&(struct stage){ .steps = (const struct torc_http_step[]){ __VA_ARGS__ },   \
+				   .step_count =                                              \
+					   sizeof((struct torc_http_step[]){ __VA_ARGS__ }) / \
+					   sizeof(struct torc_http_step) },                   \
 		  client)
 
 static inline int say_ok(struct torc_http_exchange *x, void *arg)
@@ -66,9 +67,10 @@ static inline void expect_field(const struct reply *r, const char *name, const c
 {
 	const char *is = header(r, name);
 
-	if (!is != !value || (is && strcmp(is, value))) {
-		fprintf(stderr, "%s is %s, not %s\n", name, is ? is : "missing",
-			value ? value : "missing");
+	is = is ? is : "missing";
+	value = value ? value : "missing";
+	if (strcmp(is, value) != 0) {
+		fprintf(stderr, "%s is %s, not %s\n", name, is, value);
 		abort();
 	}
 }
