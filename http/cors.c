@@ -18,6 +18,9 @@ static bool find_origin(const struct torc_http_exchange *x, struct torc_slice *r
 	struct torc_slice second;
 	size_t at = 0;
 
+	/* As most requests have none, not even by its name. */
+	if (!torc__http_field_find(&x->head, TORC__HTTP_NAME_ORIGIN))
+		return false;
 	return torc_http_next_value(x, "Origin", &at, ret) && ret->len && ret->len < ORIGIN_BYTES &&
 	       !torc_http_next_value(x, "Origin", &at, &second);
 }

@@ -66,10 +66,42 @@ static bool is_clean(unsigned char c)
 	return c >= ' ' && c < 0x7f && c != '"' && c != '\\';
 }
 
+#define EACH(c) (UINT64_C(0x0101010101010101) * (c))
+
+/* Is any byte of a word 0? Exact, as an answer for all of them together. */
+static uint64_t any_zero(uint64_t word)
+{
+	return (word - EACH(1)) & ~word & EACH(0x80);
+}
+
+/* May any of 8 bytes not be clean? */
+static bool may_be_unclean(uint64_t w)
+{
+	return w & EACH(0x80) || ((w - EACH(' ')) & EACH(0x80)) || any_zero(w ^ EACH('"')) ||
+	       any_zero(w ^ EACH('\\')) || any_zero(w ^ EACH(0x7f));
+}
+
+/* What is left of a text, less than a word: filled up with what is clean. */
+static bool is_clean_rest(const char *p, size_t len)
+{
+	uint64_t word = EACH('a');
+
+	memcpy(&word, p, len);
+	return !may_be_unclean(word);
+}
+
 static size_t clean_run(const char *p, const char *end)
 {
 	const char *begin = p;
+	uint64_t word;
 
+	for (; end - p >= 8; p += 8) {
+		memcpy(&word, p, 8);
+		if (may_be_unclean(word))
+			break;
+	}
+	if (end - p < 8 && is_clean_rest(p, (size_t)(end - p)))
+		return (size_t)(end - begin);
 	while (p < end && is_clean((unsigned char)*p))
 		p++;
 	return (size_t)(p - begin);
@@ -231,11 +263,15 @@ static void put_user(struct out *o, struct torc_slice user)
 		*p = *p == ' ' ? '_' : *p;
 }
 
-static void put_field(struct out *o, const struct torc_http_exchange *x, const char *name)
+static struct torc_slice field(const struct torc_http_exchange *x, enum torc__http_name name)
 {
-	struct torc_slice value = { NULL, 0 };
+	const struct torc__http_field *f = torc__http_field_find(&x->head, name);
 
-	(void)torc_http_field(x, name, &value);
+	return f ? f->value : (struct torc_slice){ NULL, 0 };
+}
+
+static void put_field(struct out *o, struct torc_slice value)
+{
 	PUT(o, " \"");
 	put_or_dash(o, value);
 	PUT(o, "\"");
@@ -273,8 +309,8 @@ static void put_clf(struct out *o, struct torc__log_lane *lane, struct torc_http
 	PUT(o, " ");
 	put_number(o, torc_http_sent_bytes(x));
 	if (lane->log->options.format == TORC_HTTP_LOG_COMBINED) {
-		put_field(o, x, "Referer");
-		put_field(o, x, "User-Agent");
+		put_field(o, field(x, TORC__HTTP_NAME_REFERER));
+		put_field(o, field(x, TORC__HTTP_NAME_USER_AGENT));
 	}
 }
 
@@ -293,15 +329,6 @@ static void put_optional(struct out *o, const char *name, struct torc_slice valu
 {
 	if (value.len)
 		put_member(o, name, value, most);
-}
-
-static void put_field_member(struct out *o, const char *name, const struct torc_http_exchange *x,
-			     const char *field)
-{
-	struct torc_slice value;
-
-	if (torc_http_field(x, field, &value))
-		put_optional(o, name, value, FIELD_BYTES);
 }
 
 static void put_count(struct out *o, const char *name, uint64_t n)
@@ -328,8 +355,8 @@ static void put_json(struct out *o, struct torc__log_lane *lane, const struct to
 	put_count(o, "bytes", torc_http_sent_bytes(x));
 	put_count(o, "duration", (e->end_ns - e->begin_ns) / 1000);
 	put_optional(o, "user", string(torc_http_user(x)), FIELD_BYTES);
-	put_field_member(o, "referer", x, "Referer");
-	put_field_member(o, "user_agent", x, "User-Agent");
+	put_optional(o, "referer", field(x, TORC__HTTP_NAME_REFERER), FIELD_BYTES);
+	put_optional(o, "user_agent", field(x, TORC__HTTP_NAME_USER_AGENT), FIELD_BYTES);
 	put_optional(o, "request_id", string(torc_http_request_id(x)), FIELD_BYTES);
 	put_optional(o, "route", string(torc_http_route(x)), FIELD_BYTES);
 	PUT(o, "}");

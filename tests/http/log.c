@@ -280,6 +280,26 @@ Test(http_log, escapes_what_could_forge_a_line)
 	}
 }
 
+/* Words are looked at as a whole: each byte at each place in one. */
+Test(http_log, escapes_wherever_it_stands)
+{
+	for (int c = 0; c < 256; c++)
+		for (size_t at = 0; at < 20; at++) {
+			bool clean = c >= ' ' && c < 0x7f && c != '"' && c != '\\';
+			char text[20], out[64];
+			size_t n;
+
+			memset(text, 'a', sizeof(text));
+			text[at] = (char)c;
+			n = torc__log_escape((struct torc_slice){ text, 20 }, false, out,
+					     sizeof(out));
+			check(!memcmp(out, text, at));
+			check_eq(n == 20, clean);
+			check_eq(out[at] == '\\', !clean);
+			check(!memcmp(out + n - (19 - at), text + at + 1, 19 - at));
+		}
+}
+
 static void ask_hostile(struct world *w)
 {
 	check_eq(ask_status(w, "GET /\"%0a HTTP/1.1\r\nHost: h\r\n"
