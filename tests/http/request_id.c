@@ -189,6 +189,24 @@ Test(http_request_id, heeds_its_options)
 	RUN(nameless, { say_id, NULL });
 }
 
+static const struct torc_http_request_id_options trace = { .field = "X-Trace" };
+
+static void fail_with_trace(struct world *w)
+{
+	struct reply r = { 0 };
+
+	check_eq(ask(w, "GET / HTTP/1.1\r\nHost: h\r\nX-Trace: eight\r\n\r\n", &r), 500);
+	expect_field(&r, "X-Trace", "eight");
+	expect_field(&r, "X-Before", NULL);
+	free(r.body);
+}
+
+Test(http_request_id, keep_field_keeps_no_other_one)
+{
+	RUN(fail_with_trace, { add_then_next, (void *)(uintptr_t) "1" },
+	    { torc_http_request_id_handle, OPTIONS(&trace) }, { fail, NULL });
+}
+
 static int keep_late(struct torc_http_exchange *x, void *arg)
 {
 	(void)arg;
