@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include <torc/core/fiber.h>
+#include <torc/core/run.h>
 #include <torc/io/socket.h>
 
 #include "http/internal/exchange.h"
@@ -63,6 +64,7 @@ static struct torc_http_exchange *new_exchange(struct torc__http_connection *c)
 		return NULL;
 	x->stream = c->stream;
 	x->config = config;
+	x->connection = c;
 	x->capacity = capacity;
 	x->head_copy = NULL;
 	x->blocks = NULL;
@@ -117,6 +119,7 @@ static void begin_response(struct torc_http_exchange *x)
 	x->leaves = NULL;
 	x->trailing.len = x->trailing.capacity = 0;
 	x->extra = (struct torc__http_text){ x->extra_room, 0, sizeof(x->extra_room) };
+	x->extra_kept = 0;
 }
 
 /* What is between a complete head and an answer. */
@@ -262,6 +265,8 @@ static enum next serve_request(struct torc__http_connection *c, struct torc_slic
 
 /* --- the connection --- */
 
+struct torc__http_counts torc__http_counts[TORC__HTTP_LOOPS_MAX];
+
 static int peek_until(struct torc_stream *s, uint64_t deadline_ns, struct torc_slice *ret_view)
 {
 	struct torc_scope scope;
@@ -305,11 +310,14 @@ static int finish_sending(struct torc_stream *s, const struct torc__http_config 
 
 static int serve_connection(struct torc_stream *s, void *arg)
 {
+	struct torc__http_counts *counts = &torc__http_counts[torc_loop_index()];
 	struct torc__http_connection c = { .stream = s, .config = arg };
 	struct torc_slice view;
 	enum next next = KEEP;
 	int r;
 
+	c.peer.known = false;
+	torc__http_count(&counts->begun, 1);
 	torc_scope_enter(&c.scope, TORC_NEVER);
 	while (next == KEEP && await_request(s, c.config, &view) > 0) {
 		torc_stream_set_busy(s, true);
@@ -317,6 +325,7 @@ static int serve_connection(struct torc_stream *s, void *arg)
 		torc_stream_set_busy(s, false);
 	}
 	torc_scope_leave(&c.scope);
+	torc__http_count(&counts->ended, 1);
 	r = finish_sending(s, c.config);
 	if (!r && next == LINGER)
 		linger(s);
