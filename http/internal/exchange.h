@@ -15,6 +15,7 @@
 #include <torc/http/server.h>
 
 #include "http/internal/chunk.h"
+#include "http/internal/load.h"
 #include "http/internal/parse.h"
 #include "http/internal/scan.h"
 #include "io/internal/stream.h"
@@ -29,13 +30,18 @@
 struct torc__http_config {
 	struct torc_http_options options;
 	struct torc__http_limits limits;
+	struct torc__http_load *loads; /* [torc_loop_count()] */
+	char retry_after[12];
 };
 
 /* A connection, in the frame of its fiber. */
 struct torc__http_connection {
 	struct torc_stream *stream;
 	const struct torc__http_config *config;
-	struct torc_scope scope; /* cancelled when the peer leaves */
+	struct torc_scope scope;      /* cancelled when the peer leaves */
+	struct torc__http_load *load; /* of its loop */
+	uint64_t requests;            /* that it has sent */
+	uint64_t write_left_ns;       /* for the peer to take what is written: response.c */
 };
 
 /* What torc_http_next runs: steps [at, end), then what is behind. On the stack of who runs a chain. */
@@ -59,6 +65,7 @@ struct torc__http_match;
 struct torc_http_exchange {
 	struct torc_stream *stream;
 	const struct torc__http_config *config;
+	struct torc__http_connection *connection;
 	struct torc__http_chain chain;
 
 	/* memory */
@@ -104,6 +111,7 @@ struct torc_http_exchange {
 	bool ended;        /* nothing may be written any more */
 	bool unwatched;    /* while it is written */
 	int status;
+	uint64_t write_began_ns;
 	uint64_t out_left;
 	uint64_t sent_bytes;
 	uint64_t promised_left; /* with filters: of what the handler has announced */
