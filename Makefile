@@ -298,7 +298,7 @@ help:
 #?                 connections, files and TLS beside haproxy and nginx
 #?   deps          install the Debian packages that the other targets on the command line need
 #?   deps-ci       install all packages that .ci/run needs
-#?   install       headers, libraries, pkg-config file and programs, to DESTDIR/PREFIX
+#?   install       headers, libraries, pkg-config file, programs and man pages, to DESTDIR/PREFIX
 #?   clean         remove every variant
 #?
 #? Variables
@@ -434,8 +434,9 @@ $(CROSS_TESTS): $(B)/tests/cross-%: tests/cross/%.c $(CROSS_ASM) $(CROSS_SEEN) $
 	$(Q)$(CROSS_CC) $(CPPFLAGS) $(CFLAGS) -static -o $@ $< $(CROSS_ASM)
 
 install: all
-	install -d $(foreach d,bin lib/pkgconfig $(addprefix include/torc/,$(LAYERS)),$(DESTDIR)$(PREFIX)/$(d))
+	install -d $(foreach d,bin lib/pkgconfig share/man/man1 $(addprefix include/torc/,$(LAYERS)),$(DESTDIR)$(PREFIX)/$(d))
 	install -m 755 $(PROGRAMS) $(DESTDIR)$(PREFIX)/bin
+	install -m 644 docs/*.1 $(DESTDIR)$(PREFIX)/share/man/man1
 	install -m 644 $(STATIC_LIB) $(SHARED_LIB) $(DESTDIR)$(PREFIX)/lib
 	ln -sf $(notdir $(SHARED_LIB)) $(DESTDIR)$(PREFIX)/lib/$(SONAME)
 	ln -sf $(SONAME) $(DESTDIR)$(PREFIX)/lib/libtorc.so
