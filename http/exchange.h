@@ -146,6 +146,17 @@ TORC_API bool torc_http_path_is(const struct torc_http_exchange *x, const char *
 TORC_API struct torc_stream *torc_http_stream(const struct torc_http_exchange *x);
 
 /*
+ * torc_http_remote - the client's IP address as text, without its port: "192.0.2.1", "2001:db8::1". One that is mapped into IPv6 is shown
+ * as IPv4. Asked for once per connection. Behind a proxy it is the proxy's.
+ *
+ * Returns     empty   a Unix socket, or the client had gone before the first call
+ */
+TORC_API struct torc_slice torc_http_remote(const struct torc_http_exchange *x);
+
+/* torc_http_is_draining - has the server begun to end, or another process taken over? See http/health.h. */
+TORC_API bool torc_http_is_draining(const struct torc_http_exchange *x);
+
+/*
  * torc_http_field - the value of a header field, the first of several with that name.
  *
  *   @name  in any case
@@ -269,6 +280,15 @@ TORC_API TORC_MUST_CHECK int torc_http_add_field(struct torc_http_exchange *x, c
 						 const char *value);
 
 /*
+ * torc_http_keep_field - the same, for middleware: the field is also in the error's answer that a handler's failure becomes
+ * (torc_http_respond_error), which otherwise has none of those that were added.
+ *
+ * Returns     as torc_http_add_field
+ */
+TORC_API TORC_MUST_CHECK int torc_http_keep_field(struct torc_http_exchange *x, const char *name,
+						  const char *value);
+
+/*
  * torc_http_respond - the whole response in one call.
  *
  *   @status  200 .. 599
@@ -306,7 +326,7 @@ TORC_API TORC_MUST_CHECK int torc_http_redirect(struct torc_http_exchange *x, in
 
 /*
  * torc_http_respond_error - the answer that a handler's result gets when nobody else answers: 404 for -ENOENT, 413, 400 or 408 for
- * what torc_http_body_peek failed with, else 500. For steps that want to see the answer, or to add to it.
+ * what torc_http_body_peek failed with, else 500. Fields that were added are left out, but for those of torc_http_keep_field. For steps that want to see the answer, or to add to it.
  *
  *   @result  what torc_http_next returned, of a request that was not answered
  *

@@ -244,6 +244,50 @@ int torc_http_add_field(struct torc_http_exchange *x, const char *name, const ch
 	return r ? r : append_field(x, &x->extra, name, value);
 }
 
+/* Behind those that are kept, in front of the others. */
+int torc__http_keep_lines(struct torc_http_exchange *x, const char *lines, size_t len)
+{
+	struct torc__http_text *extra = &x->extra;
+	char *at;
+	int r;
+
+	if (x->responded)
+		return -EALREADY;
+	r = torc__http_text_grow(x, extra, len, TORC_HTTP_FIELDS_BYTES);
+	if (r < 0)
+		return r;
+	at = extra->data + x->extra_kept;
+	if (torc__unlikely(x->extra_kept < extra->len))
+		memmove(at + len, at, extra->len - x->extra_kept);
+	memcpy(at, lines, len);
+	extra->len += (uint32_t)len;
+	x->extra_kept += (uint32_t)len;
+	return 0;
+}
+
+int torc_http_keep_field(struct torc_http_exchange *x, const char *name, const char *value)
+{
+	uint32_t before = x->extra.len, len;
+	int r = torc_http_add_field(x, name, value);
+	char *lines;
+
+	if (r < 0)
+		return r;
+	len = x->extra.len - before;
+	if (before > x->extra_kept) {
+		/* It belongs in front of those that are not kept. */
+		lines = torc_http_alloc(x, len);
+		if (lines)
+			memcpy(lines, x->extra.data + before, len);
+		x->extra.len = before;
+		if (!lines)
+			return -ENOMEM;
+		return torc__http_keep_lines(x, lines, len);
+	}
+	x->extra_kept += len;
+	return 0;
+}
+
 /* Would what is left of the body, as far as one can know, be skipped? */
 static bool body_allows_keep_alive(const struct torc_http_exchange *x)
 {
@@ -532,7 +576,7 @@ int torc_http_respond_error(struct torc_http_exchange *x, int result)
 		x->close = true;
 	if (x->responded)
 		return -EALREADY;
-	x->extra.len = 0;
+	x->extra.len = x->extra_kept;
 	x->filters = NULL;
 	reason = torc__http_reason(status);
 	return torc_http_respond(x, status, "text/plain", reason, strlen(reason));

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include <torc/core/fiber.h>
+#include <torc/core/run.h>
 #include <torc/io/socket.h>
 
 #include "http/internal/exchange.h"
@@ -121,6 +122,7 @@ static void begin_response(struct torc_http_exchange *x)
 	x->leaves = NULL;
 	x->trailing.len = x->trailing.capacity = 0;
 	x->extra = (struct torc__http_text){ x->extra_room, 0, sizeof(x->extra_room) };
+	x->extra_kept = 0;
 }
 
 /* What is between a complete head and an answer. */
@@ -287,6 +289,8 @@ static enum next serve_request(struct torc__http_connection *c, struct torc_slic
 
 /* --- the connection --- */
 
+struct torc__http_counts torc__http_counts[TORC__HTTP_LOOPS_MAX];
+
 static int peek_until(struct torc_stream *s, uint64_t deadline_ns, struct torc_slice *ret_view)
 {
 	struct torc_scope scope;
@@ -357,10 +361,12 @@ static enum next turn_away(struct torc__http_connection *c)
 
 static int serve_connection(struct torc_stream *s, void *arg)
 {
+	struct torc__http_counts *counts = &torc__http_counts[torc_loop_index()];
 	struct torc__http_connection c = { .stream = s, .config = arg };
 	enum next next;
 	int r;
 
+	torc__http_count(&counts->begun, 1);
 	c.write_left_ns = c.config->options.write_ns;
 	if (torc__likely(torc__http_connection_enter(&c))) {
 		next = serve_requests(&c);
@@ -368,6 +374,7 @@ static int serve_connection(struct torc_stream *s, void *arg)
 	} else {
 		next = turn_away(&c);
 	}
+	torc__http_count(&counts->ended, 1);
 	r = finish_sending(s, c.config);
 	if (!r && next == LINGER)
 		linger(s);

@@ -8,6 +8,7 @@
 #ifndef TORC_HTTP_INTERNAL_EXCHANGE_H
 #define TORC_HTTP_INTERNAL_EXCHANGE_H
 
+#include <netinet/in.h>
 #include <string.h>
 
 #include <torc/core/scope.h>
@@ -34,6 +35,15 @@ struct torc__http_config {
 	char retry_after[12];
 };
 
+/* Where a client is, asked for once per connection. */
+struct torc__http_peer {
+	bool known;
+	uint8_t ip_len; /* 4, 16, or 0: it has no IP address, or has gone */
+	uint8_t text_len;
+	uint8_t ip[16];
+	char text[INET6_ADDRSTRLEN];
+};
+
 /* A connection, in the frame of its fiber. */
 struct torc__http_connection {
 	struct torc_stream *stream;
@@ -42,6 +52,7 @@ struct torc__http_connection {
 	struct torc__http_load *load; /* of its loop */
 	uint64_t requests;            /* that it has sent */
 	uint64_t write_left_ns;       /* for the peer to take what is written: response.c */
+	struct torc__http_peer peer;
 };
 
 /* What torc_http_next runs: steps [at, end), then what is behind. On the stack of who runs a chain. */
@@ -119,6 +130,7 @@ struct torc_http_exchange {
 	struct torc_scope *leaves; /* to be cancelled when the peer leaves; NULL: it need not */
 	struct torc__http_text trailing; /* trailers, as they will be sent */
 	struct torc__http_text extra;    /* added fields, as they are sent */
+	uint32_t extra_kept; /* bytes of them, at the front, that an error's answer has too */
 	char extra_room[TORC__HTTP_EXTRA_BYTES];
 
 	struct torc__http_field fields[]; /* [config->limits.fields] */
@@ -149,6 +161,28 @@ void torc__http_memory_done(struct torc_http_exchange *x);
  */
 int torc__http_text_grow(struct torc_http_exchange *x, struct torc__http_text *text, size_t more,
 			 size_t most);
+
+/* Add lines, with their ends, that torc_http_keep_field would have made. 0, -EALREADY, -ENOSPC or -ENOMEM. */
+int torc__http_keep_lines(struct torc_http_exchange *x, const char *lines, size_t len);
+
+/* Where the client is: asked for by the first call on a connection, and remembered. */
+const struct torc__http_peer *torc__http_peer(const struct torc_http_exchange *x);
+
+/* Connections that were served, and have ended: of this process, by loop. Each is written by its own loop, and read by any. */
+struct torc__http_counts {
+	_Alignas(64) uint64_t begun;
+	uint64_t ended;
+};
+
+#define TORC__HTTP_LOOPS_MAX 256
+
+extern struct torc__http_counts torc__http_counts[TORC__HTTP_LOOPS_MAX];
+
+/* A counter that one loop writes and others read: who reads `ended` first, with acquire, then `begun`, has no more ended than begun. */
+static inline void torc__http_count(uint64_t *counter, uint64_t n)
+{
+	__atomic_store_n(counter, *counter + n, __ATOMIC_RELEASE);
+}
 
 /* Skip what the handler left of the body. Returns 0, or < 0 when the connection cannot go on. */
 int torc__http_skip_body(struct torc_http_exchange *x);
