@@ -36,11 +36,14 @@
 #include <torc/executor/pool.h>
 #include <torc/executor/process.h>
 #include <torc/executor/wait.h>
+#include <torc/http/compress.h>
 #include <torc/http/cookie.h>
+#include <torc/http/events.h>
 #include <torc/http/exchange.h>
 #include <torc/http/files.h>
 #include <torc/http/filter.h>
 #include <torc/http/form.h>
+#include <torc/http/multipart.h>
 #include <torc/http/router.h>
 #include <torc/http/server.h>
 #include <torc/io/activation.h>
