@@ -68,6 +68,13 @@ struct torc__http_text {
 	uint32_t len, capacity;
 };
 
+/* What a request's body is read through: the ends of torc_http_body_peek and _consume. */
+struct torc__http_source {
+	int (*peek)(struct torc__http_source *s, struct torc_http_exchange *x,
+		    struct torc_slice *ret_view);
+	void (*consume)(struct torc__http_source *s, struct torc_http_exchange *x, size_t n);
+};
+
 struct torc__http_block;
 struct torc__http_deferred;
 struct torc__http_value;
@@ -107,6 +114,7 @@ struct torc_http_exchange {
 	int rejected; /* what a reading of the request has failed with, and the client is to be told */
 	uint64_t body_limit;
 	uint64_t body_data;              /* decoded bytes that were consumed */
+	struct torc__http_source *source; /* NULL: it is read as it comes */
 	struct torc__http_text whole;    /* torc_http_body_read */
 	struct torc__http_text trailers; /* lines, as they were sent */
 	bool body_done;
@@ -183,6 +191,11 @@ static inline void torc__http_count(uint64_t *counter, uint64_t n)
 {
 	__atomic_store_n(counter, *counter + n, __ATOMIC_RELEASE);
 }
+
+/* The body as it comes, and an error of it, which sticks. */
+int torc__http_raw_peek(struct torc_http_exchange *x, struct torc_slice *ret_view);
+void torc__http_raw_consume(struct torc_http_exchange *x, size_t n);
+int torc__http_fail_body(struct torc_http_exchange *x, int error);
 
 /* Skip what the handler left of the body. Returns 0, or < 0 when the connection cannot go on. */
 int torc__http_skip_body(struct torc_http_exchange *x);
