@@ -5,6 +5,6 @@
 
 #include <torc/http/compress.h>
 
-const struct torc_http_coding *const torc_http_codings_all[] = {
-	&torc_http_brotli, &torc_http_zstd, &torc_http_gzip, &torc_http_deflate, NULL
-};
+const struct torc_http_coding *const torc_http_codings_all[] = { &torc_http_brotli, &torc_http_zstd,
+								 &torc_http_gzip,
+								 &torc_http_deflate, NULL };

@@ -81,6 +81,5 @@ static void close_zlib(struct torc__http_encoder *e)
 }
 
 const struct torc_http_coding torc_http_gzip = { "gzip", 1, 9, 4, open_gzip, run, close_zlib };
-const struct torc_http_coding torc_http_deflate = {
-	"deflate", 1, 9, 4, open_deflate, run, close_zlib
-};
+const struct torc_http_coding torc_http_deflate = { "deflate",    1,   9,         4,
+						    open_deflate, run, close_zlib };

@@ -57,9 +57,9 @@ struct compressor {
 	struct torc__http_encoder encoder;
 	char *out; /* [capacity], used bytes of it in use */
 	size_t used, capacity;
-	size_t since;     /* bytes that were compressed since others ran */
-	bool each_write;  /* is to be flushed */
-	char *chunk;      /* what `out` is, or was, part of */
+	size_t since;    /* bytes that were compressed since others ran */
+	bool each_write; /* is to be flushed */
+	char *chunk;     /* what `out` is, or was, part of */
 	uint32_t chunk_capacity;
 };
 
@@ -220,8 +220,8 @@ static int end(struct torc_http_filter *f, struct torc_http_exchange *x)
 }
 
 /* An encoder, and `bytes` of room for what it says. */
-static int open_encoder(struct compressor *c, const struct torc_http_coding *coding, uint64_t length,
-			size_t bytes)
+static int open_encoder(struct compressor *c, const struct torc_http_coding *coding,
+			uint64_t length, size_t bytes)
 {
 	int r;
 

@@ -87,7 +87,8 @@ TORC_API int torc_http_compress(struct torc_http_exchange *x, void *arg);
 
 /* Zeroed means the defaults. */
 struct torc_http_decompress_options {
-	uint64_t bytes; /* of the decoded body: more is 413; default: the server's or the route's body_bytes, which is the most in any case */
+	uint64_t
+		bytes; /* of the decoded body: more is 413; default: the server's or the route's body_bytes, which is the most in any case */
 	/* Decoded bytes for each that was received, beyond the first 64 KiB: more is 413; default 100, deflate itself can reach 1032. */
 	unsigned ratio;
 };

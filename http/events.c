@@ -152,8 +152,8 @@ int torc_http_events_begin(struct torc_http_exchange *x,
 	if (!r)
 		r = torc_http_begin(x, 200, "text/event-stream", TORC_NEVER);
 	if (!r && options && options->retry_ms)
-		r = torc_http_events_send(
-			x, &(struct torc_http_event){ .retry_ms = options->retry_ms });
+		r = torc_http_events_send(x, &(struct torc_http_event){
+						     .retry_ms = options->retry_ms });
 	return r;
 }
 

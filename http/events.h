@@ -34,7 +34,8 @@ TORC_BEGIN_DECLS
 
 /* Zeroed means the defaults. */
 struct torc_http_events_options {
-	uint64_t retry_ms; /* how long a client waits before it connects again; default: it decides */
+	uint64_t
+		retry_ms; /* how long a client waits before it connects again; default: it decides */
 };
 
 /*
@@ -59,7 +60,7 @@ struct torc_http_event {
 	 */
 	const char *data;
 	size_t len;
-	const char *id; /* "": the client is to forget the last one */
+	const char *id;    /* "": the client is to forget the last one */
 	uint64_t retry_ms; /* 0: left out */
 };
 

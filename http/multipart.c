@@ -196,7 +196,8 @@ int torc_http_multipart_next(struct torc_http_multipart *m, struct torc_http_par
 
 /* --- a part as a whole --- */
 
-int torc_http_multipart_read(struct torc_http_multipart *m, size_t most, struct torc_slice *ret_data)
+int torc_http_multipart_read(struct torc_http_multipart *m, size_t most,
+			     struct torc_slice *ret_data)
 {
 	struct torc__http_text text = { NULL, 0, 0 };
 	struct torc_slice view;
@@ -216,8 +217,8 @@ int torc_http_multipart_read(struct torc_http_multipart *m, size_t most, struct 
 		return r;
 	if (text.len)
 		text.data[text.len] = '\0';
-	*ret_data = text.len ? (struct torc_slice){ text.data, text.len } :
-			       (struct torc_slice){ "", 0 };
+	*ret_data = text.len ? (struct torc_slice){ text.data, text.len }
+			     : (struct torc_slice){ "", 0 };
 	return 0;
 }
 
@@ -249,8 +250,8 @@ static void remove_file(int dirfd, const char *path)
 	torc_scope_leave(&scope);
 }
 
-int torc_http_multipart_save(struct torc_http_multipart *m, int dirfd, const char *path, mode_t mode,
-			     uint64_t most, uint64_t *ret_bytes)
+int torc_http_multipart_save(struct torc_http_multipart *m, int dirfd, const char *path,
+			     mode_t mode, uint64_t most, uint64_t *ret_bytes)
 {
 	uint64_t bytes;
 	int fd, r;

@@ -41,7 +41,8 @@ struct torc_http_multipart_limits {
 	unsigned parts;      /* default 100 */
 	size_t head_bytes;   /* of the fields of one part; default 4096, at most 65536 */
 	uint64_t part_bytes; /* of data of one part; default: any */
-	uint64_t bytes; /* of the body; default: the server's or the route's body_bytes, which is the most in any case */
+	uint64_t
+		bytes; /* of the body; default: the server's or the route's body_bytes, which is the most in any case */
 };
 
 struct torc_http_multipart;
@@ -73,9 +74,9 @@ struct torc_http_part {
  *             -ENOMEM       as torc_http_alloc
  * These become those answers, when the handler returns them and has not answered.
  */
-TORC_API TORC_MUST_CHECK int torc_http_multipart_begin(struct torc_http_exchange *x,
-						       const struct torc_http_multipart_limits *limits,
-						       struct torc_http_multipart **ret_form);
+TORC_API TORC_MUST_CHECK int torc_http_multipart_begin(
+	struct torc_http_exchange *x, const struct torc_http_multipart_limits *limits,
+	struct torc_http_multipart **ret_form);
 
 /*
  * torc_http_multipart_next - the next part.

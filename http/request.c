@@ -388,8 +388,7 @@ int torc_http_body_read(struct torc_http_exchange *x, size_t most, struct torc_s
 		return -EINVAL;
 	if (x->body_error)
 		return x->body_error;
-	if (!x->head.chunked && !x->source &&
-	    x->body_left > most - (t->len < most ? t->len : most))
+	if (!x->head.chunked && !x->source && x->body_left > most - (t->len < most ? t->len : most))
 		return torc__http_fail_body(x, -EMSGSIZE);
 	r = append_body(x, most);
 	if (r < 0)

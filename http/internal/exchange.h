@@ -113,10 +113,10 @@ struct torc_http_exchange {
 	int body_error;          /* sticks */
 	int rejected; /* what a reading of the request has failed with, and the client is to be told */
 	uint64_t body_limit;
-	uint64_t body_data;              /* decoded bytes that were consumed */
+	uint64_t body_data;               /* decoded bytes that were consumed */
 	struct torc__http_source *source; /* NULL: it is read as it comes */
-	struct torc__http_text whole;    /* torc_http_body_read */
-	struct torc__http_text trailers; /* lines, as they were sent */
+	struct torc__http_text whole;     /* torc_http_body_read */
+	struct torc__http_text trailers;  /* lines, as they were sent */
 	bool body_done;
 	bool continue_due; /* the client waits for 100 Continue */
 	bool late;         /* the handler has used up its time */

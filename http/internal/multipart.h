@@ -17,7 +17,7 @@
 #include <torc/http/multipart.h>
 
 /* RFC 2046, section 5.1.1; and what comes before it in a delimiter: CRLF "--". */
-#define TORC__BOUNDARY_MAX 70
+#define TORC__BOUNDARY_MAX  70
 #define TORC__DELIMITER_MAX (TORC__BOUNDARY_MAX + 4)
 
 enum torc__multipart_state {
@@ -40,7 +40,7 @@ struct torc__multipart {
 	uint8_t state;
 	uint8_t delimiter_len, matched;
 	uint8_t borrowed; /* how much of what has matched is no data if it is no delimiter */
-	uint8_t edge; /* the first byte behind a delimiter; 0: none yet */
+	uint8_t edge;     /* the first byte behind a delimiter; 0: none yet */
 	char delimiter[TORC__DELIMITER_MAX];
 	char *head; /* [head_capacity], and as much again for torc__multipart_head; caller's */
 	size_t head_len, head_capacity;

@@ -167,9 +167,8 @@ static const struct torc_http_compress_options *chosen = &all;
 
 static int serve_compressed(struct torc_http_exchange *x, void *arg)
 {
-	const struct torc_http_step steps[] = {
-		{ torc_http_compress, (void *)(uintptr_t)chosen }, { answer, arg }
-	};
+	const struct torc_http_step steps[] = { { torc_http_compress, (void *)(uintptr_t)chosen },
+						{ answer, arg } };
 
 	return torc_http_run(x, steps, 2);
 }
@@ -494,9 +493,8 @@ static int trickle_it(struct torc_http_exchange *x, void *arg)
 
 static int serve_trickle(struct torc_http_exchange *x, void *arg)
 {
-	const struct torc_http_step steps[] = {
-		{ torc_http_compress, (void *)(uintptr_t)chosen }, { trickle_it, arg }
-	};
+	const struct torc_http_step steps[] = { { torc_http_compress, (void *)(uintptr_t)chosen },
+						{ trickle_it, arg } };
 
 	return torc_http_run(x, steps, 2);
 }
@@ -529,8 +527,8 @@ static void trickles(struct world *w)
 
 		check_eq(inflateInit2(&z, 31), Z_OK);
 		dial(w, &c);
-		say(&c, i ? "GET /events HTTP/1.1\r\nHost: h\r\nAccept-Encoding: gzip\r\n\r\n" :
-			    "GET /text HTTP/1.1\r\nHost: h\r\nAccept-Encoding: gzip\r\n\r\n");
+		say(&c, i ? "GET /events HTTP/1.1\r\nHost: h\r\nAccept-Encoding: gzip\r\n\r\n"
+			  : "GET /text HTTP/1.1\r\nHost: h\r\nAccept-Encoding: gzip\r\n\r\n");
 		while (!c.len || !strstr(c.data, "\r\n\r\n"))
 			check(hear(&c));
 		check(strstr(c.data, "Content-Encoding: gzip"));
@@ -611,7 +609,8 @@ static void measure(const struct torc_http_coding *coding, int level, uint64_t l
 	torc__http_encoder_close(&e);
 	check_eq(e.bytes, 0);
 	fprintf(stderr, "%s, level %d: %zu bytes\n", coding->name, level, peak);
-	if (!getenv("NOCHECK")) check_le(peak, most);
+	if (!getenv("NOCHECK"))
+		check_le(peak, most);
 }
 
 Test(http_compress, takes_no_more_memory_than_it_says)
