@@ -3,12 +3,15 @@
  *
  *	torc-httpd.c      from the command line to the end
  *	httpd_options.c   its options
+ *	httpd_serve.c     the server, and what runs beside it
  *	httpd_answer.c    what it answers
  */
 #ifndef TORC_HTTP_PROGRAMS_HTTPD_H
 #define TORC_HTTP_PROGRAMS_HTTPD_H
 
 #include <torc/http/files.h>
+#include <torc/http/log.h>
+#include <torc/http/metrics.h>
 #include <torc/http/server.h>
 
 #include "io/programs/options.h"
@@ -42,6 +45,16 @@ struct httpd {
 	struct torc_http_pair headers[HTTPD_HEADERS_MAX];
 	size_t header_count, header_bytes;
 
+	const char *log_path; /* NULL: no log */
+	enum torc_http_log_format log_format;
+	bool has_log_format;
+	struct torc_http_log log;
+	const char *metrics_path, *metrics_address; /* NULL: neither */
+	struct torc_http_metrics metrics;
+	bool compress;
+	struct torc_http_step steps[4]; /* [step_count]; none: straight to httpd_answer */
+	size_t step_count;
+
 	struct httpd_count counts[HTTPD_LOOPS_MAX];
 };
 
@@ -49,6 +62,9 @@ extern const struct program_option httpd_options[];
 
 /* Do the options fit together? -1, or the exit status. */
 int httpd_check(const struct httpd *h);
+
+/* In a fiber: serve until cancelled. */
+int httpd_serve(void *httpd);
 
 /* A torc_http_fn; the argument is the struct httpd. */
 int httpd_answer(struct torc_http_exchange *x, void *httpd);

@@ -96,6 +96,8 @@ int httpd_answer(struct torc_http_exchange *x, void *httpd)
 		r = add_headers(x, h);
 	if (r < 0)
 		return r;
+	if (h->metrics_path && torc_http_path_is(x, h->metrics_path))
+		return torc_http_metrics_handle(x, &h->metrics);
 	if (torc_http_path_is(x, "/echo"))
 		return echo(x);
 	if (h->has_files) {

@@ -113,6 +113,51 @@ static int set_header(struct program *p, const struct program_option *option, co
 	return -1;
 }
 
+/* --- around the answers --- */
+
+static int set_compress(struct program *p, const struct program_option *option, const char *value)
+{
+	(void)option, (void)value;
+	HTTPD(p)->compress = true;
+	return -1;
+}
+
+static int set_access_log(struct program *p, const struct program_option *option, const char *path)
+{
+	if (!*path)
+		return program_wrong(p, option, path, "not a file");
+	HTTPD(p)->log_path = path;
+	return -1;
+}
+
+static int set_log_format(struct program *p, const struct program_option *option, const char *name)
+{
+	static const char *const names[] = {
+		[TORC_HTTP_LOG_COMMON] = "common",
+		[TORC_HTTP_LOG_COMBINED] = "combined",
+		[TORC_HTTP_LOG_JSON] = "json",
+	};
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		if (!strcmp(name, names[i])) {
+			HTTPD(p)->log_format = (enum torc_http_log_format)i;
+			HTTPD(p)->has_log_format = true;
+			return -1;
+		}
+	return program_wrong(p, option, name, "not common, combined or json");
+}
+
+static int set_metrics(struct program *p, const struct program_option *option, const char *where)
+{
+	if (!*where)
+		return program_wrong(p, option, where, "neither a path nor an address");
+	if (*where == '/')
+		HTTPD(p)->metrics_path = where;
+	else
+		HTTPD(p)->metrics_address = where;
+	return -1;
+}
+
 /* --- limits --- */
 
 #define SETS_TIME(field)                                                               \
@@ -164,6 +209,17 @@ const struct program_option httpd_options[] = {
 	  set_cache_control },
 	{ "header", "'NAME: VALUE'", "a field of each answer but those to errors; repeatable",
 	  set_header },
+	{ "compress", NULL, "compress what is worth it: brotli, zstd, gzip, deflate",
+	  set_compress },
+	{ "access-log", "FILE",
+	  "a line for each request; -: on standard output. SIGHUP opens\n"
+	  "the file anew",
+	  set_access_log },
+	{ "log-format", "NAME", "common, combined or json (default: combined)", set_log_format },
+	{ "metrics", "WHERE",
+	  "figures for Prometheus: at a path of this server, such as\n"
+	  "/metrics, or at an address of their own; once of each",
+	  set_metrics },
 	{ "max-conns", "N",
 	  "connections at once; further ones are answered with 503 and\n"
 	  "closed (default: as many as there are descriptors)",
@@ -189,12 +245,19 @@ const struct program_option httpd_options[] = {
 	{ NULL, NULL, NULL, NULL },
 };
 
+static int lacks(const struct httpd *h, const char *what)
+{
+	fprintf(stderr, "%s: %s; try --help\n", h->program.name, what);
+	return 2;
+}
+
 int httpd_check(const struct httpd *h)
 {
-	if (h->options.root ||
-	    !(h->index_count || h->options.listing || h->spa || h->options.cache_control))
-		return -1;
-	fprintf(stderr, "%s: --index, --list, --spa and --cache-control need --root; try --help\n",
-		h->program.name);
-	return 2;
+	bool of_files = h->index_count || h->options.listing || h->spa || h->options.cache_control;
+
+	if (of_files && !h->options.root)
+		return lacks(h, "--index, --list, --spa and --cache-control need --root");
+	if (h->has_log_format && !h->log_path)
+		return lacks(h, "--log-format needs --access-log");
+	return -1;
 }

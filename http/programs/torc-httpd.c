@@ -10,46 +10,9 @@
 
 #include "http/programs/httpd.h"
 
-static void on_listen(const char *address, void *arg)
-{
-	program_on_listen(&((struct httpd *)arg)->program, address);
-}
-
-static void on_error(const char *address, int error, void *arg)
-{
-	program_on_error(&((struct httpd *)arg)->program, address, error);
-}
-
-/* A loop's share, at least one. */
-static size_t share(uint64_t of_all)
-{
-	uint64_t loops = (uint64_t)torc_loop_count();
-
-	return (size_t)((of_all + loops - 1) / loops);
-}
-
-static int serve(void *arg)
-{
-	struct httpd *h = arg;
-	struct torc_http_options o = h->server;
-
-	o.addresses = h->program.addresses;
-	o.handler = httpd_answer;
-	o.arg = h;
-	o.connections_max = share(h->connections);
-	o.answer_at_limit = true;
-	o.handlers_max = (unsigned)share(h->handlers);
-	o.tls = h->program.tls;
-	o.handover = h->program.handover;
-	o.balance = h->program.balance;
-	o.on_listen = on_listen;
-	o.on_error = on_error;
-	return torc_http_serve(&o);
-}
-
 static int app(void *arg)
 {
-	return program_serve(&((struct httpd *)arg)->program, serve, arg);
+	return program_serve(&((struct httpd *)arg)->program, httpd_serve, arg);
 }
 
 static unsigned long long total(const struct httpd *h)
