@@ -89,7 +89,7 @@ CPPFLAGS := -D_GNU_SOURCE -I$(B)/include -I. $(if $(filter debug,$(MODE)),-DTORC
 	    $(if $(filter full,$(CHECK)),-DTORC_CHECK_FULL=1)
 CFLAGS := -std=gnu17 -pthread $(OPTIMISE) $(PIC) -fvisibility=hidden $(SANITIZE) $(WARNINGS)
 LDFLAGS := -pthread -Wl,--as-needed $(SANITIZE)
-LIBS := -luring -lssl -lcrypto
+LIBS := -luring -lssl -lcrypto -lz -lbrotlienc -lzstd
 
 ALL_CFLAGS := $(CPPFLAGS) $(CFLAGS) $(EXTRA_CFLAGS)
 ALL_LDFLAGS := $(LDFLAGS) $(OPTIMISE) $(EXTRA_CFLAGS) $(EXTRA_LDFLAGS)
@@ -300,7 +300,7 @@ help:
 #?                 connections, files and TLS beside haproxy and nginx; HTTP beside nginx, h2o and Go
 #?   deps          install the Debian packages that the other targets on the command line need
 #?   deps-ci       install all packages that .ci/run needs
-#?   install       headers, libraries, pkg-config file and programs, to DESTDIR/PREFIX
+#?   install       headers, libraries, pkg-config file, programs and man pages, to DESTDIR/PREFIX
 #?   clean         remove every variant
 #?
 #? Variables
@@ -424,7 +424,7 @@ $(call test_programs,$(1)): $(call objects,$(1)) $(TEST_OBJ) $(STATIC_LIB)
 	$$(link) $(2)
 endef
 
-$(foreach s,$(UNIT_SRC) $(STRESS_SRC) $(SIM_SRC),$(eval $(call test_program,$(s),-lcriterion -lm)))
+$(foreach s,$(UNIT_SRC) $(STRESS_SRC) $(SIM_SRC),$(eval $(call test_program,$(s),-lcriterion -lm $(if $(filter tests/http/compress.c,$(s)),-lbrotlidec))))
 $(foreach s,$(FUZZ_SRC),$(eval $(call test_program,$(s),-fsanitize=fuzzer)))
 
 # A cross test includes the C sources that it tests; the assembly is linked in here.  liburing does not exist
@@ -439,8 +439,9 @@ $(CROSS_TESTS): $(B)/tests/cross-%: tests/cross/%.c $(CROSS_ASM) $(CROSS_SEEN) $
 	$(Q)$(CROSS_CC) $(CPPFLAGS) $(CFLAGS) -static -o $@ $< $(CROSS_ASM)
 
 install: all
-	install -d $(foreach d,bin lib/pkgconfig $(addprefix include/torc/,$(LAYERS)),$(DESTDIR)$(PREFIX)/$(d))
+	install -d $(foreach d,bin lib/pkgconfig share/man/man1 $(addprefix include/torc/,$(LAYERS)),$(DESTDIR)$(PREFIX)/$(d))
 	install -m 755 $(PROGRAMS) $(DESTDIR)$(PREFIX)/bin
+	install -m 644 docs/*.1 $(DESTDIR)$(PREFIX)/share/man/man1
 	install -m 644 $(STATIC_LIB) $(SHARED_LIB) $(DESTDIR)$(PREFIX)/lib
 	ln -sf $(notdir $(SHARED_LIB)) $(DESTDIR)$(PREFIX)/lib/$(SONAME)
 	ln -sf $(SONAME) $(DESTDIR)$(PREFIX)/lib/libtorc.so

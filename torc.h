@@ -37,8 +37,10 @@
 #include <torc/executor/process.h>
 #include <torc/executor/wait.h>
 #include <torc/http/auth.h>
+#include <torc/http/compress.h>
 #include <torc/http/cookie.h>
 #include <torc/http/cors.h>
+#include <torc/http/events.h>
 #include <torc/http/exchange.h>
 #include <torc/http/files.h>
 #include <torc/http/filter.h>
@@ -47,6 +49,7 @@
 #include <torc/http/limit.h>
 #include <torc/http/log.h>
 #include <torc/http/metrics.h>
+#include <torc/http/multipart.h>
 #include <torc/http/recover.h>
 #include <torc/http/request_id.h>
 #include <torc/http/router.h>

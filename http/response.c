@@ -22,7 +22,10 @@
 
 #define TYPE_MAX 256
 
-/* A body is sent in parts, each with write_ns of its own: so that is a minimum rate. */
+/*
+ * A body is sent in parts. A peer that takes such a part in write_ns is fast enough, however small the pieces are that
+ * it comes in: each byte gives back its share of the time that was waited for it.
+ */
 #define PART_BYTES ((size_t)128 << 10)
 
 const char *torc__http_reason(int status)
@@ -297,7 +300,8 @@ static void decide_connection(struct torc_http_exchange *x)
 {
 	const uint8_t *drain = x->stream->drain;
 
-	if (!x->head.keep_alive || !body_allows_keep_alive(x) || (drain && *drain))
+	if (!x->head.keep_alive || !body_allows_keep_alive(x) || (drain && *drain) ||
+	    x->connection->requests >= x->config->options.requests_max)
 		x->close = true;
 }
 
@@ -370,12 +374,18 @@ static void enter_write(struct torc_http_exchange *x, struct torc_scope *scope, 
 	x->unwatched = len + torc__stream_unsent(x->stream) > SELDOM_WAITS || x->stream->tx_rate;
 	if (torc__unlikely(x->unwatched))
 		torc__http_unwatch(x);
-	torc_scope_enter_until(scope, torc_turn_ns() + x->config->options.write_ns);
+	x->write_began_ns = torc_turn_ns();
+	torc_scope_enter_until(scope, x->write_began_ns + x->connection->write_left_ns);
 }
 
-static void leave_write(struct torc_http_exchange *x, struct torc_scope *scope)
+static void leave_write(struct torc_http_exchange *x, struct torc_scope *scope, size_t len)
 {
+	const uint64_t most = x->config->options.write_ns;
+	uint64_t waited = torc_turn_ns() - x->write_began_ns, left = x->connection->write_left_ns;
+
 	torc_scope_leave(scope);
+	left = (left > waited ? left - waited : 0) + most / PART_BYTES * len;
+	x->connection->write_left_ns = left < most ? left : most;
 	if (torc__unlikely(x->unwatched))
 		torc__http_watch(x);
 }
@@ -390,7 +400,7 @@ static int write_body(struct torc_http_exchange *x, const char *data, size_t len
 
 		enter_write(x, &scope, part < TORC__TX_DIRECT ? part : TORC__TX_HIGH);
 		r = torc_stream_write(x->stream, data, part);
-		leave_write(x, &scope);
+		leave_write(x, &scope, part);
 		data += part;
 		len -= part;
 	}
@@ -408,7 +418,7 @@ static int send_head(struct torc_http_exchange *x, const struct torc_http_respon
 
 	enter_write(x, &scope, most);
 	r = torc_stream_reserve(x->stream, most, &room);
-	leave_write(x, &scope);
+	leave_write(x, &scope, most);
 	if (r < 0)
 		return r;
 	x->responded = true;
@@ -608,7 +618,7 @@ int torc_http_inform(struct torc_http_exchange *x, int status, const struct torc
 		return r;
 	enter_write(x, &scope, bytes);
 	r = torc_stream_reserve(x->stream, HEAD_ROOM + bytes, &room);
-	leave_write(x, &scope);
+	leave_write(x, &scope, bytes);
 	if (r < 0)
 		return r;
 	p = put_status(room, status);
@@ -699,6 +709,22 @@ int torc_http_filter_write(struct torc_http_filter *f, struct torc_http_exchange
 	if (!len)
 		return 0;
 	return f->next ? f->next->write(f->next, x, data, len) : write_plain(x, data, len);
+}
+
+int torc_http_flush(struct torc_http_exchange *x)
+{
+	struct torc_http_filter from = { .next = x->filters };
+	int r;
+
+	if (!x->responded)
+		return -EINVAL;
+	if (x->incomplete)
+		return -EPIPE;
+	if (!x->filters || x->ended || x->without_body)
+		return 0;
+	r = torc_http_filter_flush(&from, x);
+	x->incomplete |= r < 0;
+	return r;
 }
 
 /* The last chunk, with the trailers. */
@@ -800,6 +826,7 @@ uint64_t torc_http_sent_bytes(const struct torc_http_exchange *x)
 int torc__http_refuse(struct torc_stream *s, const struct torc__http_config *config, int status)
 {
 	const char *reason = torc__http_reason(status);
+	bool again = status == 503;
 	struct torc_scope scope;
 	char text[256], date[29];
 	int n, r;
@@ -807,8 +834,9 @@ int torc__http_refuse(struct torc_stream *s, const struct torc__http_config *con
 	memcpy(date, torc__http_date_line() + 6, 29);
 	n = snprintf(text, sizeof(text),
 		     "HTTP/1.1 %d %s\r\nDate: %.29s\r\nContent-Type: text/plain\r\n"
-		     "Content-Length: %zu\r\nConnection: close\r\n\r\n%s\n",
-		     status, reason, date, strlen(reason) + 1, reason);
+		     "Content-Length: %zu\r\nConnection: close\r\n%s%s%s\r\n%s\n",
+		     status, reason, date, strlen(reason) + 1, again ? "Retry-After: " : "",
+		     again ? config->retry_after : "", again ? "\r\n" : "", reason);
 	torc_scope_enter_until(&scope, torc_turn_ns() + config->options.write_ns);
 	r = torc_stream_write(s, text, (size_t)n);
 	torc_scope_leave(&scope);

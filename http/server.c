@@ -17,6 +17,9 @@
 #define LINGER_NS    TORC_SECONDS(2)
 #define LINGER_BYTES ((size_t)1 << 20)
 
+/* For a connection that is turned away to say what it wants. */
+#define TURN_AWAY_NS TORC_SECONDS(1)
+
 #define CHUNK_EXT_BYTES 4096
 #define TRAILER_BYTES   8192
 #define TRAILERS        100
@@ -102,6 +105,7 @@ static void begin_request(struct torc_http_exchange *x)
 	x->body_received = x->body_data = 0;
 	x->body_waited_ns = 0;
 	x->body_error = x->rejected = 0;
+	x->source = NULL;
 	x->trailers.len = x->trailers.capacity = 0;
 	x->body_done = !x->head.chunked && !x->head.content_length;
 	x->continue_due = x->head.expect_continue && !x->body_done;
@@ -143,6 +147,26 @@ static int copy_head(struct torc_http_exchange *x, const char *data, size_t len)
 	return 0;
 }
 
+/* No handler was free for it in time. The connection goes on: a new one would cost more. */
+static int say_busy(struct torc_http_exchange *x)
+{
+	int r = torc_http_add_field(x, "Retry-After", x->config->retry_after);
+
+	return r ? r : torc_http_respond_text(x, 503, "Service Unavailable\n");
+}
+
+static int run_handler(struct torc_http_exchange *x)
+{
+	const struct torc_http_options *o = &x->config->options;
+	int r = torc__http_handler_enter(o, x->connection->load);
+
+	if (torc__unlikely(r))
+		return r == -EBUSY ? say_busy(x) : r;
+	r = o->handler(x, o->arg);
+	torc__http_handler_leave(o, x->connection->load);
+	return r;
+}
+
 static int call_handler(struct torc_http_exchange *x)
 {
 	const struct torc_http_options *o = &x->config->options;
@@ -152,9 +176,9 @@ static int call_handler(struct torc_http_exchange *x)
 	if (x->head.content_length > o->body_bytes)
 		return torc_http_limit_body(x, o->body_bytes);
 	if (torc__likely(o->handler_ns == TORC_NEVER))
-		return o->handler(x, o->arg);
+		return run_handler(x);
 	torc_scope_enter_until(&scope, torc_turn_ns() + o->handler_ns);
-	r = o->handler(x, o->arg);
+	r = run_handler(x);
 	x->late = torc_scope_leave(&scope) == -ETIMEDOUT;
 	return r;
 }
@@ -250,6 +274,7 @@ static enum next serve_request(struct torc__http_connection *c, struct torc_slic
 	enum next next;
 	int len;
 
+	c->requests++;
 	if (!x)
 		return refuse(c->stream, c->config, 503);
 	len = torc__http_parse_request(&x->head, view.data, view.len, &c->config->limits);
@@ -281,14 +306,16 @@ static int peek_until(struct torc_stream *s, uint64_t deadline_ns, struct torc_s
 /*
  * As long as the last answer has not been taken, the peer has write_ns; otherwise it has idle_ns.
  */
-static int await_request(struct torc_stream *s, const struct torc__http_config *config,
-			 struct torc_slice *ret_view)
+static int await_request(struct torc__http_connection *c, struct torc_slice *ret_view)
 {
-	const struct torc_http_options *o = &config->options;
+	const struct torc_http_options *o = &c->config->options;
+	struct torc_stream *s = c->stream;
 	uint64_t now = torc_turn_ns();
 	int r;
 
-	if (has_unsent(s) && o->write_ns < o->idle_ns) {
+	if (!has_unsent(s))
+		c->write_left_ns = o->write_ns;
+	else if (o->write_ns < o->idle_ns) {
 		r = peek_until(s, now + o->write_ns, ret_view);
 		if (r != -ETIMEDOUT || has_unsent(s))
 			return r;
@@ -308,23 +335,46 @@ static int finish_sending(struct torc_stream *s, const struct torc__http_config 
 	return r;
 }
 
+static enum next serve_requests(struct torc__http_connection *c)
+{
+	struct torc_slice view;
+	enum next next = KEEP;
+
+	torc_scope_enter(&c->scope, TORC_NEVER);
+	while (next == KEEP && await_request(c, &view) > 0) {
+		torc_stream_set_busy(c->stream, true);
+		next = serve_request(c, view);
+		torc_stream_set_busy(c->stream, false);
+	}
+	torc_scope_leave(&c->scope);
+	return next;
+}
+
+/* There are too many. Only to a request is there an answer: what comes before one would confuse some clients. */
+static enum next turn_away(struct torc__http_connection *c)
+{
+	struct torc_slice view;
+
+	if (peek_until(c->stream, torc_turn_ns() + TURN_AWAY_NS, &view) <= 0)
+		return CLOSE;
+	return refuse(c->stream, c->config, 503);
+}
+
 static int serve_connection(struct torc_stream *s, void *arg)
 {
 	struct torc__http_counts *counts = &torc__http_counts[torc_loop_index()];
 	struct torc__http_connection c = { .stream = s, .config = arg };
-	struct torc_slice view;
-	enum next next = KEEP;
+	enum next next;
 	int r;
 
-	c.peer.known = false;
 	torc__http_count(&counts->begun, 1);
-	torc_scope_enter(&c.scope, TORC_NEVER);
-	while (next == KEEP && await_request(s, c.config, &view) > 0) {
-		torc_stream_set_busy(s, true);
-		next = serve_request(&c, view);
-		torc_stream_set_busy(s, false);
+	c.write_left_ns = c.config->options.write_ns;
+	if (torc__likely(torc__http_connection_enter(&c))) {
+		next = serve_requests(&c);
+		torc__http_connection_leave(&c);
+	} else {
+		next = turn_away(&c);
 	}
-	torc_scope_leave(&c.scope);
 	torc__http_count(&counts->ended, 1);
 	r = finish_sending(s, c.config);
 	if (!r && next == LINGER)
@@ -372,25 +422,24 @@ static void fill_in(struct torc__http_config *config)
 	if (!o->handler_ns || o->handler_ns > NS_MAX)
 		o->handler_ns = TORC_NEVER;
 	DEFAULT(memory_bytes, (size_t)1 << 20);
+	DEFAULT(requests_max, UINT64_MAX);
+	DEFAULT(queue_max, o->handlers_max);
+	DEFAULT_NS(queue_ns, TORC_SECONDS(1));
+	DEFAULT(retry_after_s, 1);
 	config->limits = (struct torc__http_limits){ o->line_bytes, o->head_bytes, o->fields };
 }
 
-int torc_http_serve(const struct torc_http_options *options)
+static int serve_with(struct torc__http_config *config)
 {
-	struct torc__http_config config = { .options = *options };
+	const struct torc_http_options *options = &config->options;
 
-	fill_in(&config);
-	/* A head must fit into one view of the stream. */
-	if (!options->handler || !options->addresses || config.options.fields > FIELDS_MAX ||
-	    config.options.head_bytes >= TORC_STREAM_VIEW_MAX)
-		return -EINVAL;
 	return torc_serve_with(&(struct torc_serve_options){
 		.addresses = options->addresses,
 		.handler = serve_connection,
-		.arg = &config,
+		.arg = config,
 		.name = "http connection",
 		.grace_ns = options->grace_ns,
-		.connections_max = options->connections_max,
+		.connections_max = torc__http_connections_max(options),
 		.at_limit = options->at_limit,
 		.balance = options->balance,
 		.accept_rate = options->accept_rate,
@@ -399,4 +448,22 @@ int torc_http_serve(const struct torc_http_options *options)
 		.on_listen = on_listen,
 		.on_error = on_error,
 	});
+}
+
+int torc_http_serve(const struct torc_http_options *options)
+{
+	struct torc__http_config config = { .options = *options };
+	int r;
+
+	fill_in(&config);
+	/* A head must fit into one view of the stream. */
+	if (!options->handler || !options->addresses || config.options.fields > FIELDS_MAX ||
+	    config.options.head_bytes >= TORC_STREAM_VIEW_MAX)
+		return -EINVAL;
+	r = torc__http_loads_init(&config);
+	if (r < 0)
+		return r;
+	r = serve_with(&config);
+	torc__http_loads_done(&config);
+	return r;
 }

@@ -37,8 +37,12 @@ struct torc_http_options {
 	uint64_t header_ns; /* from the first byte to the end of the head; default 10 s; then 408 */
 	uint64_t
 		body_ns; /* for a body, besides what its bytes take at 1 KiB/s; default 10 s; 408 */
-	uint64_t idle_ns;  /* between requests; default 60 s; then closed */
-	uint64_t write_ns; /* for the peer to take what it is sent; default 30 s; then closed */
+	uint64_t idle_ns; /* between requests; default 60 s; then closed */
+	/*
+	 * For the peer to take what it is sent; default 30 s; then closed. A long answer is sent in parts of 128 KiB, each of which has so
+	 * much: a peer slower than that, 4.4 KiB/s, is cut, however small the pieces are that the handler writes.
+	 */
+	uint64_t write_ns;
 	uint64_t
 		handler_ns; /* for an answer, from a complete head on; default: any; then the handler's calls fail
 			      * with -ETIMEDOUT, and 503 if it had not begun */
@@ -51,8 +55,26 @@ struct torc_http_options {
 	 * Pipelined requests are no end.
 	 */
 	bool let_half_close;
+	/* Requests that a connection may send; its last answer says "Connection: close". Default: any number. */
+	uint64_t requests_max;
+	/*
+	 * Overload. A handler that has to wait for something keeps its request's memory meanwhile, and what it waits for: so
+	 * only handlers_max run at once, on each loop; default: any number. queue_max further requests (default:
+	 * as many as handlers_max) wait for queue_ns at most (default 1 s), first come, first served; the others, and those that have waited
+	 * for so long, are answered with 503 and Retry-After at once, while the client still wants an answer. Choose handlers_max by what
+	 * the handlers share (a database's connections, memory) and queue_ns by the patience of clients.
+	 */
+	unsigned handlers_max;
+	unsigned queue_max;
+	uint64_t queue_ns;
+	unsigned retry_after_s; /* in the Retry-After of all of these 503; default 1 */
 	uint64_t grace_ns;      /* for requests under way when the server stops; default 5 s */
 	size_t connections_max; /* per loop; see io/server.h, also for the next five */
+	/*
+	 * The first request of a connection beyond connections_max is answered with 503 and Retry-After, and the connection closed, for an
+	 * eighth as many (8 to 1024) at a time; at_limit is for those beyond. Without this it is for all.
+	 */
+	bool answer_at_limit;
 	enum torc_at_limit at_limit;
 	enum torc_balance balance;
 	struct torc_rate *accept_rate;
@@ -69,6 +91,7 @@ struct torc_http_options {
  *
  * Returns     as torc_serve_with
  *             -EINVAL   an option out of range
+ *             -ENOMEM
  */
 TORC_API TORC_MUST_CHECK int torc_http_serve(const struct torc_http_options *options);
 

@@ -16,6 +16,7 @@
 #include <torc/http/server.h>
 
 #include "http/internal/chunk.h"
+#include "http/internal/load.h"
 #include "http/internal/parse.h"
 #include "http/internal/scan.h"
 #include "io/internal/stream.h"
@@ -30,6 +31,8 @@
 struct torc__http_config {
 	struct torc_http_options options;
 	struct torc__http_limits limits;
+	struct torc__http_load *loads; /* [torc_loop_count()] */
+	char retry_after[12];
 };
 
 /* Where a client is, asked for once per connection. */
@@ -45,7 +48,10 @@ struct torc__http_peer {
 struct torc__http_connection {
 	struct torc_stream *stream;
 	const struct torc__http_config *config;
-	struct torc_scope scope; /* cancelled when the peer leaves */
+	struct torc_scope scope;      /* cancelled when the peer leaves */
+	struct torc__http_load *load; /* of its loop */
+	uint64_t requests;            /* that it has sent */
+	uint64_t write_left_ns;       /* for the peer to take what is written: response.c */
 	struct torc__http_peer peer;
 };
 
@@ -60,6 +66,13 @@ struct torc__http_chain {
 struct torc__http_text {
 	char *data;
 	uint32_t len, capacity;
+};
+
+/* What a request's body is read through: the ends of torc_http_body_peek and _consume. */
+struct torc__http_source {
+	int (*peek)(struct torc__http_source *s, struct torc_http_exchange *x,
+		    struct torc_slice *ret_view);
+	void (*consume)(struct torc__http_source *s, struct torc_http_exchange *x, size_t n);
 };
 
 struct torc__http_block;
@@ -100,9 +113,10 @@ struct torc_http_exchange {
 	int body_error;          /* sticks */
 	int rejected; /* what a reading of the request has failed with, and the client is to be told */
 	uint64_t body_limit;
-	uint64_t body_data;              /* decoded bytes that were consumed */
-	struct torc__http_text whole;    /* torc_http_body_read */
-	struct torc__http_text trailers; /* lines, as they were sent */
+	uint64_t body_data;               /* decoded bytes that were consumed */
+	struct torc__http_source *source; /* NULL: it is read as it comes */
+	struct torc__http_text whole;     /* torc_http_body_read */
+	struct torc__http_text trailers;  /* lines, as they were sent */
 	bool body_done;
 	bool continue_due; /* the client waits for 100 Continue */
 	bool late;         /* the handler has used up its time */
@@ -116,6 +130,7 @@ struct torc_http_exchange {
 	bool ended;        /* nothing may be written any more */
 	bool unwatched;    /* while it is written */
 	int status;
+	uint64_t write_began_ns;
 	uint64_t out_left;
 	uint64_t sent_bytes;
 	uint64_t promised_left; /* with filters: of what the handler has announced */
@@ -181,6 +196,11 @@ static inline void torc__http_count(uint64_t *counter, uint64_t n)
 {
 	__atomic_store_n(counter, *counter + n, __ATOMIC_RELEASE);
 }
+
+/* The body as it comes, and an error of it, which sticks. */
+int torc__http_raw_peek(struct torc_http_exchange *x, struct torc_slice *ret_view);
+void torc__http_raw_consume(struct torc_http_exchange *x, size_t n);
+int torc__http_fail_body(struct torc_http_exchange *x, int error);
 
 /* Skip what the handler left of the body. Returns 0, or < 0 when the connection cannot go on. */
 int torc__http_skip_body(struct torc_http_exchange *x);

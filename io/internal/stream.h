@@ -148,12 +148,12 @@ static inline void torc__stream_unwatch(struct torc_stream *s)
 	s->watcher = NULL;
 }
 
-/* Has the peer ended or reset the connection, as far as is known? */
+/* Has the peer ended the connection, as far as is known? A reset is no end. */
 static inline bool torc__stream_has_ended(const struct torc_stream *s)
 {
 	if (torc__unlikely(s->below != NULL))
 		s = s->below;
-	return s->rx_eof || s->rx_error;
+	return s->rx_eof && !s->rx_error;
 }
 
 /* Do something at the end of the turn: send, stop receiving. */

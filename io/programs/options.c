@@ -7,35 +7,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <sys/stat.h>
 
 #include <torc/core/api.h>
 #include <torc/core/run.h>
 #include <torc/io/signal.h>
 #include <torc/io/tls.h>
-
-static void help(const struct program *p)
-{
-	printf("Usage: %s [OPTION]...\n%s\n\n"
-	       "  --listen ADDR   HOST:PORT, tcp://HOST:PORT, [::]:PORT, unix:/path, unix:@name,\n"
-	       "                  %ssystemd:NAME or fd:N; repeatable\n"
-	       "                  (default %s)\n"
-	       "  --loops N       event loops, each a thread on a core (default: one per core)\n",
-	       p->name, p->what, p->serves_udp ? "udp://HOST:PORT, " : "", p->default_address);
-	printf("  --tls-cert FILE PEM: a certificate and those above it: HOST:PORT, [::]:PORT and\n"
-	       "                  tls://HOST:PORT are encrypted then; SIGHUP reads the files again\n"
-	       "  --tls-key FILE  PEM: its private key (default: in the same file)\n"
-	       "  --tls-client-ca FILE\n"
-	       "                  PEM: clients must have a certificate of one of these authorities\n"
-	       "  --tls-kernel    the kernel encrypts what is sent, where it can\n");
-	printf("  --handover PATH a later process with the same path takes over without losing a connection\n");
-	printf("  --balance       a connection runs on the loop that has the fewest\n");
-	if (p->serves_files)
-		printf("  --root DIR      serve the files of a directory\n");
-	printf("  --quiet         print errors only\n"
-	       "  --help          this text\n"
-	       "  --version       the version\n");
-}
 
 static int wrong(const struct program *p, const char *what, const char *value)
 {
@@ -44,62 +20,241 @@ static int wrong(const struct program *p, const char *what, const char *value)
 	return 2;
 }
 
-static int set_loops(struct program *p, const char *text)
+int program_wrong(const struct program *p, const struct program_option *option, const char *value,
+		  const char *why)
 {
-	char *end;
-	long n;
-
-	errno = 0;
-	n = strtol(text, &end, 10);
-	if (errno || *end || end == text || n < 1 || n > 256)
-		return wrong(p, "--loops takes a number from 1 to 256, not", text);
-	p->loops = (int)n;
-	return -1;
+	fprintf(stderr, "%s: --%s ", p->name, option->name);
+	for (; *value; value++) /* one line, whatever is in it */
+		fputc((unsigned char)*value < ' ' ? '?' : *value, stderr);
+	fprintf(stderr, ": %s; try --help\n", why);
+	return 2;
 }
 
-static int add_address(struct program *p, const char *text)
+/* --- numbers --- */
+
+/* Digits, and what follows them. */
+static bool read_number(const char *text, uint64_t *ret, const char **ret_rest)
+{
+	char *end;
+
+	if (*text < '0' || *text > '9')
+		return false;
+	errno = 0;
+	*ret = strtoull(text, &end, 10);
+	*ret_rest = end;
+	return errno == 0;
+}
+
+int program_number(const struct program *p, const struct program_option *option, const char *text,
+		   uint64_t least, uint64_t most, uint64_t *ret)
+{
+	const char *rest;
+	char why[80];
+	uint64_t n;
+
+	if (read_number(text, &n, &rest) && !*rest && n >= least && n <= most) {
+		*ret = n;
+		return -1;
+	}
+	snprintf(why, sizeof(why), "not a number from %llu to %llu", (unsigned long long)least,
+		 (unsigned long long)most);
+	return program_wrong(p, option, text, why);
+}
+
+struct unit {
+	const char *name;
+	uint64_t factor;
+};
+
+/* [count] units, the first of which need not be written. */
+static bool read_with_unit(const char *text, const struct unit *units, size_t count, uint64_t *ret)
+{
+	const char *rest;
+	uint64_t n;
+
+	if (!read_number(text, &n, &rest) || !n)
+		return false;
+	for (size_t i = 0; i < count; i++) {
+		if (strcmp(rest, units[i].name) != 0 && (i || *rest))
+			continue;
+		return !__builtin_mul_overflow(n, units[i].factor, ret) && *ret <= INT64_MAX;
+	}
+	return false;
+}
+
+int program_bytes(const struct program *p, const struct program_option *option, const char *text,
+		  uint64_t *ret)
+{
+	static const struct unit units[] = {
+		{ "", 1 }, { "K", 1u << 10 }, { "M", 1u << 20 }, { "G", 1u << 30 }
+	};
+
+	return read_with_unit(text, units, sizeof(units) / sizeof(units[0]), ret)
+		       ? -1
+		       : program_wrong(p, option, text,
+				       "not a number of bytes, such as 4096, 64K, 10M or 1G");
+}
+
+int program_time(const struct program *p, const struct program_option *option, const char *text,
+		 uint64_t *ret_ns)
+{
+	static const struct unit units[] = {
+		{ "s", 1000000000 }, { "ms", 1000000 }, { "m", 60000000000 }, { "h", 3600000000000 }
+	};
+
+	return read_with_unit(text, units, sizeof(units) / sizeof(units[0]), ret_ns)
+		       ? -1
+		       : program_wrong(p, option, text, "not a time, such as 10, 500ms, 5m or 1h");
+}
+
+/* --- the options that all programs have --- */
+
+static int set_loops(struct program *p, const struct program_option *option, const char *text)
+{
+	uint64_t n = 0;
+	int status = program_number(p, option, text, 1, 256, &n);
+
+	p->loops = (int)n;
+	return status;
+}
+
+static int set_address(struct program *p, const struct program_option *option, const char *text)
 {
 	if (p->address_count == PROGRAM_ADDRESSES_MAX)
-		return wrong(p, "too many --listen", NULL);
+		return program_wrong(p, option, text, "there are too many");
 	p->addresses[p->address_count++] = text;
 	return -1;
 }
 
-static int set_root(struct program *p, const char *path)
-{
-	struct stat st;
+#define SETS(field, to)                                                                \
+	static int set_##field(struct program *p, const struct program_option *option, \
+			       const char *text)                                       \
+	{                                                                              \
+		(void)option, (void)text;                                              \
+		p->field = to;                                                         \
+		return -1;                                                             \
+	}
 
-	if (stat(path, &st) < 0) {
-		fprintf(stderr, "%s: --root %s: %s\n", p->name, path, strerror(errno));
-		return 2;
+SETS(tls_cert, text)
+SETS(tls_key, text)
+SETS(tls_client_ca, text)
+SETS(tls_kernel, true)
+SETS(handover, text)
+SETS(balance, TORC_BALANCE_LEAST)
+SETS(quiet, true)
+
+static void help(const struct program *p);
+
+static int show_help(struct program *p, const struct program_option *option, const char *text)
+{
+	(void)option, (void)text;
+	help(p);
+	return 0;
+}
+
+static int show_version(struct program *p, const struct program_option *option, const char *text)
+{
+	(void)option, (void)text;
+	printf("%s %s\n", p->name, TORC_VERSION);
+	return 0;
+}
+
+static const struct program_option first_options[] = {
+	{ "listen", "ADDR",
+	  "HOST:PORT, tcp://HOST:PORT, [::]:PORT, unix:/path, unix:@name,\n"
+	  "systemd:NAME or fd:N; repeatable",
+	  set_address },
+	{ "loops", "N", "event loops, each a thread on a core (default: one per core)", set_loops },
+	{ "tls-cert", "FILE",
+	  "PEM: a certificate and those above it: HOST:PORT, [::]:PORT and\n"
+	  "tls://HOST:PORT are encrypted then; SIGHUP reads the files again",
+	  set_tls_cert },
+	{ "tls-key", "FILE", "PEM: its private key (default: in the same file)", set_tls_key },
+	{ "tls-client-ca", "FILE",
+	  "PEM: clients must have a certificate of one of these authorities", set_tls_client_ca },
+	{ "tls-kernel", NULL, "the kernel encrypts what is sent, where it can", set_tls_kernel },
+	{ "handover", "PATH",
+	  "a later process with the same path takes over without losing\n"
+	  "a connection",
+	  set_handover },
+	{ "balance", NULL, "a connection runs on the loop that has the fewest", set_balance },
+	{ NULL, NULL, NULL, NULL },
+};
+
+static const struct program_option last_options[] = {
+	{ "quiet", NULL, "print errors only", set_quiet },
+	{ "help", NULL, "this text", show_help },
+	{ "version", NULL, "the version", show_version },
+	{ NULL, NULL, NULL, NULL },
+};
+
+/* The [i]th of all, or NULL. */
+static const struct program_option *option_at(const struct program *p, size_t i)
+{
+	const struct program_option *const tables[] = { first_options, p->options, last_options };
+
+	for (size_t t = 0; t < sizeof(tables) / sizeof(tables[0]); t++)
+		for (const struct program_option *o = tables[t]; o && o->name; o++)
+			if (!i--)
+				return o;
+	return NULL;
+}
+
+#define TEXT_COLUMN 24
+
+static void help_option(const struct program_option *o)
+{
+	const char *line = o->text, *end;
+	int n = printf("  --%s%s%s", o->name, o->value ? " " : "", o->value ? o->value : "");
+
+	if (n >= TEXT_COLUMN) {
+		putchar('\n');
+		n = 0;
 	}
-	if (!S_ISDIR(st.st_mode)) {
-		fprintf(stderr, "%s: --root %s: not a directory\n", p->name, path);
-		return 2;
+	for (; line; line = end ? end + 1 : NULL, n = 0) {
+		end = strchr(line, '\n');
+		printf("%*s%.*s\n", TEXT_COLUMN - n, "",
+		       end ? (int)(end - line) : (int)strlen(line), line);
 	}
-	p->root = path;
-	return -1;
+}
+
+static void help(const struct program *p)
+{
+	const struct program_option *o;
+
+	printf("Usage: %s [OPTION]...\n%s\n\n", p->name, p->what);
+	for (size_t i = 0; (o = option_at(p, i)); i++)
+		help_option(o);
+	printf("\nWithout --listen it listens on %s.%s\n", p->default_address,
+	       p->serves_udp ? " An address may be udp://HOST:PORT, too." : "");
+}
+
+/* --- the command line --- */
+
+#define OPTIONS_MAX 64
+
+/* For getopt_long: an option's `val` is its index, behind what getopt itself returns. */
+#define FIRST_VAL 256
+
+static void list_options(const struct program *p, struct option list[OPTIONS_MAX + 1])
+{
+	const struct program_option *o;
+
+	for (size_t i = 0; i < OPTIONS_MAX && (o = option_at(p, i)); i++)
+		list[i] = (struct option){ o->name, o->value ? required_argument : no_argument,
+					   NULL, FIRST_VAL + (int)i };
 }
 
 static int take(struct program *p, int option, char **argv)
 {
-	switch (option) {
-	case 'l': return add_address(p, optarg);
-	case 'n': return set_loops(p, optarg);
-	case 'r':
-		return p->serves_files ? set_root(p, optarg) : wrong(p, "unknown option", "--root");
-	case 'C': p->tls_cert = optarg; return -1;
-	case 'K': p->tls_key = optarg; return -1;
-	case 'A': p->tls_client_ca = optarg; return -1;
-	case 'T': p->tls_kernel = true; return -1;
-	case 'o': p->handover = optarg; return -1;
-	case 'b': p->balance = TORC_BALANCE_LEAST; return -1;
-	case 'q': p->quiet = true; return -1;
-	case 'h': help(p); return 0;
-	case 'v': printf("%s %s\n", p->name, TORC_VERSION); return 0;
-	case ':': return wrong(p, "option needs a value", argv[optind - 1]);
-	default: return wrong(p, "unknown option", argv[optind - 1]);
-	}
+	const struct program_option *o;
+
+	if (option == ':')
+		return wrong(p, "option needs a value", argv[optind - 1]);
+	if (option < FIRST_VAL)
+		return wrong(p, "unknown option", argv[optind - 1]);
+	o = option_at(p, (size_t)(option - FIRST_VAL));
+	return o->set(p, o, optarg);
 }
 
 /* HOST:PORT means TLS when there is a certificate. */
@@ -135,24 +290,11 @@ static int check_tls(struct program *p)
 
 int program_parse(struct program *p, int argc, char **argv)
 {
-	static const struct option options[] = {
-		{ "listen", required_argument, NULL, 'l' },
-		{ "loops", required_argument, NULL, 'n' },
-		{ "handover", required_argument, NULL, 'o' },
-		{ "balance", no_argument, NULL, 'b' },
-		{ "root", required_argument, NULL, 'r' },
-		{ "tls-cert", required_argument, NULL, 'C' },
-		{ "tls-key", required_argument, NULL, 'K' },
-		{ "tls-client-ca", required_argument, NULL, 'A' },
-		{ "tls-kernel", no_argument, NULL, 'T' },
-		{ "quiet", no_argument, NULL, 'q' },
-		{ "help", no_argument, NULL, 'h' },
-		{ "version", no_argument, NULL, 'v' },
-		{ NULL, 0, NULL, 0 },
-	};
+	struct option options[OPTIONS_MAX + 1] = { { NULL, 0, NULL, 0 } };
 	int option;
 
 	p->loops = TORC_LOOP_PER_CORE;
+	list_options(p, options);
 	while ((option = getopt_long(argc, argv, ":", options, NULL)) != -1) {
 		int status = take(p, option, argv);
 

@@ -5,25 +5,35 @@
 #define TORC_IO_PROGRAMS_OPTIONS_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include <torc/core/group.h>
 #include <torc/io/server.h>
 
 #define PROGRAM_ADDRESSES_MAX 64
 
+struct program;
+
+/* An option of the command line. What it sets is done by its function, which returns -1, or the exit status. */
+struct program_option {
+	const char *name;  /* "listen"; NULL ends a table */
+	const char *value; /* "ADDR"; NULL: it has none */
+	const char *text;  /* for --help; lines end with '\n' but for the last */
+	int (*set)(struct program *p, const struct program_option *option, const char *value);
+};
+
 struct program {
 	const char *name; /* "torc-echo" */
-	const char *what; /* one line for --help */
+	const char *what; /* for --help */
 	const char *default_address;
-	const char *unit;  /* what program_end counts; default "requests" */
-	bool serves_files; /* --root is known */
-	bool serves_udp;   /* udp:// is known */
+	const char *unit;                     /* what program_end counts; default "requests" */
+	bool serves_udp;                      /* udp:// is known */
+	const struct program_option *options; /* besides those that all have; NULL: none */
 
 	const char *addresses[PROGRAM_ADDRESSES_MAX + 1];
 	int address_count;
 	int loops;
 	bool quiet;
-	const char *root;
 	const char *handover; /* NULL: none */
 	enum torc_balance balance;
 	const char *tls_cert, *tls_key, *tls_client_ca; /* NULL: none */
@@ -36,6 +46,18 @@ struct program {
  * after one line on standard error about what is wrong.
  */
 int program_parse(struct program *p, int argc, char **argv);
+
+/* For an option's function: one line on standard error about what is wrong with it; the exit status. */
+int program_wrong(const struct program *p, const struct program_option *option, const char *value,
+		  const char *why);
+
+/* A number; one of bytes, with K, M or G behind it; a time in seconds, or with ms, s, m or h behind it. -1, or the exit status. */
+int program_number(const struct program *p, const struct program_option *option, const char *text,
+		   uint64_t least, uint64_t most, uint64_t *ret);
+int program_bytes(const struct program *p, const struct program_option *option, const char *text,
+		  uint64_t *ret);
+int program_time(const struct program *p, const struct program_option *option, const char *text,
+		 uint64_t *ret_ns);
 
 /*
  * As many connections as the system allows: raise the soft limit of open files, which is 1024 by an old
