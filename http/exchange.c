@@ -217,3 +217,12 @@ int torc_http_filter_end(struct torc_http_filter *f, struct torc_http_exchange *
 {
 	return f->next ? f->next->end(f->next, x) : 0;
 }
+
+int torc_http_filter_flush(struct torc_http_filter *f, struct torc_http_exchange *x)
+{
+	struct torc_http_filter *next = f->next;
+
+	while (next && !next->flush)
+		next = next->next;
+	return next ? next->flush(next, x) : 0;
+}

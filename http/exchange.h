@@ -345,6 +345,20 @@ TORC_API TORC_MUST_CHECK int torc_http_write(struct torc_http_exchange *x, const
 					     size_t len);
 
 /*
+ * torc_http_flush - let the client see what was written so far, before the handler waits for something else.
+ *
+ * Without filters it does nothing: what is written goes out at the end of the turn anyway. A filter may hold bytes back to
+ * compress them better, until this or the end.
+ *
+ * Returns     0
+ *             -EINVAL   no response has begun
+ *             -EPIPE    it is cut short: a write has failed
+ *             or as torc_http_write
+ * Suspends    as torc_http_write
+ */
+TORC_API TORC_MUST_CHECK int torc_http_flush(struct torc_http_exchange *x);
+
+/*
  * torc_http_end - end a response that torc_http_begin began. Once is enough, and not needed.
  *
  * Returns     0

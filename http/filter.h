@@ -29,7 +29,7 @@
  *
  *		if (!u)
  *			return -ENOMEM;
- *		u->filter = (struct torc_http_filter){ begin, write, end, NULL };
+ *		u->filter = (struct torc_http_filter){ .begin = begin, .write = write, .end = end };
  *		torc_http_add_filter(x, &u->filter);
  *		return torc_http_next(x);
  *	}
@@ -68,6 +68,10 @@ struct torc_http_filter {
 		     size_t len);
 	int (*end)(struct torc_http_filter *f, struct torc_http_exchange *x);
 	struct torc_http_filter *next; /* the library's: the next towards the client */
+	/*
+	 * Hand on what was held back, and torc_http_filter_flush. NULL: it holds nothing back.
+	 */
+	int (*flush)(struct torc_http_filter *f, struct torc_http_exchange *x);
 };
 
 /*
@@ -78,7 +82,8 @@ struct torc_http_filter {
 TORC_API void torc_http_add_filter(struct torc_http_exchange *x, struct torc_http_filter *f);
 
 /*
- * torc_http_filter_write - hand bytes on, towards the client; torc_http_filter_end, the end. From write and end.
+ * torc_http_filter_write - hand bytes on, towards the client; torc_http_filter_end, the end; torc_http_filter_flush, that
+ * somebody waits for them. From write, end and flush.
  *
  * Returns     as torc_http_write and torc_http_end, or as the next filter
  * Suspends    as torc_stream_write
@@ -88,6 +93,8 @@ TORC_API TORC_MUST_CHECK int torc_http_filter_write(struct torc_http_filter *f,
 						    size_t len);
 TORC_API TORC_MUST_CHECK int torc_http_filter_end(struct torc_http_filter *f,
 						  struct torc_http_exchange *x);
+TORC_API TORC_MUST_CHECK int torc_http_filter_flush(struct torc_http_filter *f,
+						    struct torc_http_exchange *x);
 
 TORC_END_DECLS
 

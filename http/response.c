@@ -657,6 +657,22 @@ int torc_http_filter_write(struct torc_http_filter *f, struct torc_http_exchange
 	return f->next ? f->next->write(f->next, x, data, len) : write_plain(x, data, len);
 }
 
+int torc_http_flush(struct torc_http_exchange *x)
+{
+	struct torc_http_filter from = { .next = x->filters };
+	int r;
+
+	if (!x->responded)
+		return -EINVAL;
+	if (x->incomplete)
+		return -EPIPE;
+	if (!x->filters || x->ended || x->without_body)
+		return 0;
+	r = torc_http_filter_flush(&from, x);
+	x->incomplete |= r < 0;
+	return r;
+}
+
 /* The last chunk, with the trailers. */
 static int end_chunks(struct torc_http_exchange *x)
 {

@@ -556,7 +556,9 @@ static int double_end(struct torc_http_filter *f, struct torc_http_exchange *x)
 
 static void add_doubler(struct torc_http_exchange *x, struct doubler *d, char mark)
 {
-	*d = (struct doubler){ { double_begin, double_write, double_end, NULL }, mark, 0, 0, 0 };
+	*d = (struct doubler){
+		{ .begin = double_begin, .write = double_write, .end = double_end }, mark, 0, 0, 0
+	};
 	torc_http_add_filter(x, &d->filter);
 }
 
