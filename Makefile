@@ -89,7 +89,7 @@ CPPFLAGS := -D_GNU_SOURCE -I$(B)/include -I. $(if $(filter debug,$(MODE)),-DTORC
 	    $(if $(filter full,$(CHECK)),-DTORC_CHECK_FULL=1)
 CFLAGS := -std=gnu17 -pthread $(OPTIMISE) $(PIC) -fvisibility=hidden $(SANITIZE) $(WARNINGS)
 LDFLAGS := -pthread -Wl,--as-needed $(SANITIZE)
-LIBS := -luring -lssl -lcrypto
+LIBS := -luring -lssl -lcrypto -lz -lbrotlienc -lzstd
 
 ALL_CFLAGS := $(CPPFLAGS) $(CFLAGS) $(EXTRA_CFLAGS)
 ALL_LDFLAGS := $(LDFLAGS) $(OPTIMISE) $(EXTRA_CFLAGS) $(EXTRA_LDFLAGS)
@@ -424,7 +424,7 @@ $(call test_programs,$(1)): $(call objects,$(1)) $(TEST_OBJ) $(STATIC_LIB)
 	$$(link) $(2)
 endef
 
-$(foreach s,$(UNIT_SRC) $(STRESS_SRC) $(SIM_SRC),$(eval $(call test_program,$(s),-lcriterion -lm)))
+$(foreach s,$(UNIT_SRC) $(STRESS_SRC) $(SIM_SRC),$(eval $(call test_program,$(s),-lcriterion -lm $(if $(filter tests/http/compress.c,$(s)),-lbrotlidec))))
 $(foreach s,$(FUZZ_SRC),$(eval $(call test_program,$(s),-fsanitize=fuzzer)))
 
 # A cross test includes the C sources that it tests; the assembly is linked in here.  liburing does not exist

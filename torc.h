@@ -36,6 +36,7 @@
 #include <torc/executor/pool.h>
 #include <torc/executor/process.h>
 #include <torc/executor/wait.h>
+#include <torc/http/compress.h>
 #include <torc/http/cookie.h>
 #include <torc/http/exchange.h>
 #include <torc/http/files.h>

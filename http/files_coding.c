@@ -4,6 +4,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "http/internal/coding.h"
 #include "http/internal/files.h"
 
 static const struct coding {
@@ -66,34 +67,13 @@ static struct torc_slice trim(const char *begin, const char *end)
 	return (struct torc_slice){ begin, (size_t)(end - begin) };
 }
 
-/* "q=0.5"; anything else counts as not wanted at all, which is safe. */
-static int q_of(struct torc_slice text)
-{
-	int q = 0, unit = 1000;
-
-	if (text.len < 3 || text.len > 7 || (*text.data | 0x20) != 'q' || text.data[1] != '=')
-		return 0;
-	for (size_t i = 2; i < text.len; i++) {
-		if (i == 3) {
-			if (text.data[i] != '.')
-				return 0;
-			continue;
-		}
-		if (text.data[i] < '0' || text.data[i] > '9')
-			return 0;
-		q += (text.data[i] - '0') * unit;
-		unit /= 10;
-	}
-	return q <= 1000 ? q : 0;
-}
-
 static void read_element(struct wishes *w, const char *begin, const char *end)
 {
 	const char *semicolon = memchr(begin, ';', (size_t)(end - begin));
 	int *wish = wish_of(w, trim(begin, semicolon ? semicolon : end));
 
 	if (wish)
-		*wish = semicolon ? q_of(trim(semicolon + 1, end)) : 1000;
+		*wish = semicolon ? torc__http_q(trim(semicolon + 1, end)) : 1000;
 }
 
 static void read_list(struct wishes *w, struct torc_slice list)

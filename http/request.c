@@ -181,14 +181,26 @@ bool torc_http_trailer(const struct torc_http_exchange *x, const char *name,
 
 uint64_t torc_http_body_length(const struct torc_http_exchange *x)
 {
-	return x->head.chunked ? TORC_NEVER : x->head.content_length;
+	return x->head.chunked || x->source ? TORC_NEVER : x->head.content_length;
 }
 
-static int fail_body(struct torc_http_exchange *x, int error)
+int torc__http_fail_body(struct torc_http_exchange *x, int error)
 {
 	x->body_error = error;
 	x->close = true; /* where the next request would begin is not known */
 	return error;
+}
+
+bool torc__http_body_is_coded(const struct torc_http_exchange *x)
+{
+	struct torc_slice list, coding;
+	size_t at = 0;
+
+	while (!x->source && torc_http_next_value(x, "Content-Encoding", &at, &list))
+		while (torc_http_next_element(&list, &coding))
+			if (!is_named(coding, "identity", 8))
+				return true;
+	return false;
 }
 
 /* RFC 9110, section 10.1.1. Only when the body is wanted, and not behind the response. */
@@ -235,7 +247,7 @@ int torc_http_limit_body(struct torc_http_exchange *x, uint64_t bytes)
 		if (x->head.chunked && x->chunk.left.body_bytes > bytes)
 			x->chunk.left.body_bytes = bytes;
 	}
-	return x->head.content_length > x->body_limit ? fail_body(x, -EMSGSIZE) : 0;
+	return x->head.content_length > x->body_limit ? torc__http_fail_body(x, -EMSGSIZE) : 0;
 }
 
 static int peek_length(struct torc_http_exchange *x, struct torc_slice *ret_view)
@@ -248,7 +260,7 @@ static int peek_length(struct torc_http_exchange *x, struct torc_slice *ret_view
 	}
 	r = peek_stream(x, ret_view);
 	if (r < 0)
-		return fail_body(x, r);
+		return torc__http_fail_body(x, r);
 	if (ret_view->len > x->body_left)
 		ret_view->len = (size_t)x->body_left;
 	return 1;
@@ -289,16 +301,16 @@ static int peek_chunks(struct torc_http_exchange *x, struct torc_slice *ret_view
 		}
 		r = peek_stream(x, &raw);
 		if (r < 0)
-			return fail_body(x, r);
+			return torc__http_fail_body(x, r);
 		used = torc__http_chunk_next(&x->chunk, raw.data, raw.len, &x->run);
 		if (used < 0)
-			return fail_body(x, chunk_error((int)used));
+			return torc__http_fail_body(x, chunk_error((int)used));
 		x->run_used = (size_t)used;
 		trailers_left -= x->chunk.left.trailer_bytes;
 		if (torc__unlikely(trailers_left != 0)) {
 			r = keep_trailers(x, raw.data, x->run_used, trailers_left);
 			if (r < 0)
-				return fail_body(x, r);
+				return torc__http_fail_body(x, r);
 		}
 		if (!x->run.len) {
 			torc_stream_consume(x->stream, x->run_used);
@@ -311,6 +323,13 @@ static int peek_chunks(struct torc_http_exchange *x, struct torc_slice *ret_view
 
 int torc_http_body_peek(struct torc_http_exchange *x, struct torc_slice *ret_view)
 {
+	if (torc__unlikely(x->source != NULL) && !x->body_error)
+		return x->source->peek(x->source, x, ret_view);
+	return torc__http_raw_peek(x, ret_view);
+}
+
+int torc__http_raw_peek(struct torc_http_exchange *x, struct torc_slice *ret_view)
+{
 	if (x->body_error)
 		return x->body_error;
 	if (x->body_done)
@@ -320,8 +339,16 @@ int torc_http_body_peek(struct torc_http_exchange *x, struct torc_slice *ret_vie
 
 void torc_http_body_consume(struct torc_http_exchange *x, size_t n)
 {
-	x->body_received += n;
 	x->body_data += n;
+	if (torc__unlikely(x->source != NULL))
+		x->source->consume(x->source, x, n);
+	else
+		torc__http_raw_consume(x, n);
+}
+
+void torc__http_raw_consume(struct torc_http_exchange *x, size_t n)
+{
+	x->body_received += n;
 	if (!x->head.chunked) {
 		x->body_left -= n;
 		torc_stream_consume(x->stream, n);
@@ -343,14 +370,14 @@ static int append_body(struct torc_http_exchange *x, size_t most)
 
 	while ((r = torc_http_body_peek(x, &part)) > 0) {
 		if (part.len > most - t->len)
-			return fail_body(x, -EMSGSIZE);
+			return torc__http_fail_body(x, -EMSGSIZE);
 		if (part.len + t->len >= t->capacity) {
 			uint32_t capacity;
 			char *data = torc__chunk_take(x->stream->buffers, t->len + part.len + 1,
 						      &capacity);
 
 			if (!data)
-				return fail_body(x, -ENOMEM);
+				return torc__http_fail_body(x, -ENOMEM);
 			if (t->len)
 				memcpy(data, t->data, t->len);
 			torc__chunk_give(x->stream->buffers, t->data, t->capacity);
@@ -373,8 +400,8 @@ int torc_http_body_read(struct torc_http_exchange *x, size_t most, struct torc_s
 		return -EINVAL;
 	if (x->body_error)
 		return x->body_error;
-	if (!x->head.chunked && x->body_left > most - (t->len < most ? t->len : most))
-		return fail_body(x, -EMSGSIZE);
+	if (!x->head.chunked && !x->source && x->body_left > most - (t->len < most ? t->len : most))
+		return torc__http_fail_body(x, -EMSGSIZE);
 	r = append_body(x, most);
 	if (r < 0)
 		return r;
@@ -393,10 +420,10 @@ int torc__http_skip_body(struct torc_http_exchange *x)
 	struct torc_slice view;
 	int r;
 
-	while ((r = torc_http_body_peek(x, &view)) > 0) {
+	while ((r = torc__http_raw_peek(x, &view)) > 0) {
 		if (x->body_received + view.len > most)
 			return -EMSGSIZE;
-		torc_http_body_consume(x, view.len);
+		torc__http_raw_consume(x, view.len);
 	}
 	return r;
 }

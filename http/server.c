@@ -100,6 +100,7 @@ static void begin_request(struct torc_http_exchange *x)
 	x->body_received = x->body_data = 0;
 	x->body_waited_ns = 0;
 	x->body_error = x->rejected = 0;
+	x->source = NULL;
 	x->trailers.len = x->trailers.capacity = 0;
 	x->body_done = !x->head.chunked && !x->head.content_length;
 	x->continue_due = x->head.expect_continue && !x->body_done;

@@ -51,6 +51,13 @@ struct torc__http_text {
 	uint32_t len, capacity;
 };
 
+/* What a request's body is read through: the ends of torc_http_body_peek and _consume. */
+struct torc__http_source {
+	int (*peek)(struct torc__http_source *s, struct torc_http_exchange *x,
+		    struct torc_slice *ret_view);
+	void (*consume)(struct torc__http_source *s, struct torc_http_exchange *x, size_t n);
+};
+
 struct torc__http_block;
 struct torc__http_deferred;
 struct torc__http_value;
@@ -88,9 +95,10 @@ struct torc_http_exchange {
 	int body_error;          /* sticks */
 	int rejected; /* what a reading of the request has failed with, and the client is to be told */
 	uint64_t body_limit;
-	uint64_t body_data;              /* decoded bytes that were consumed */
-	struct torc__http_text whole;    /* torc_http_body_read */
-	struct torc__http_text trailers; /* lines, as they were sent */
+	uint64_t body_data;               /* decoded bytes that were consumed */
+	struct torc__http_source *source; /* NULL: it is read as it comes */
+	struct torc__http_text whole;     /* torc_http_body_read */
+	struct torc__http_text trailers;  /* lines, as they were sent */
 	bool body_done;
 	bool continue_due; /* the client waits for 100 Continue */
 	bool late;         /* the handler has used up its time */
@@ -146,6 +154,14 @@ void torc__http_memory_done(struct torc_http_exchange *x);
  */
 int torc__http_text_grow(struct torc_http_exchange *x, struct torc__http_text *text, size_t more,
 			 size_t most);
+
+/* The body as it comes, and an error of it, which sticks. */
+int torc__http_raw_peek(struct torc_http_exchange *x, struct torc_slice *ret_view);
+void torc__http_raw_consume(struct torc_http_exchange *x, size_t n);
+int torc__http_fail_body(struct torc_http_exchange *x, int error);
+
+/* Is it in a coding that nobody undoes? */
+bool torc__http_body_is_coded(const struct torc_http_exchange *x);
 
 /* Skip what the handler left of the body. Returns 0, or < 0 when the connection cannot go on. */
 int torc__http_skip_body(struct torc_http_exchange *x);
