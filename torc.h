@@ -42,6 +42,7 @@
 #include <torc/http/files.h>
 #include <torc/http/filter.h>
 #include <torc/http/form.h>
+#include <torc/http/multipart.h>
 #include <torc/http/router.h>
 #include <torc/http/server.h>
 #include <torc/io/activation.h>
