@@ -38,6 +38,7 @@
 #include <torc/executor/wait.h>
 #include <torc/http/compress.h>
 #include <torc/http/cookie.h>
+#include <torc/http/events.h>
 #include <torc/http/exchange.h>
 #include <torc/http/files.h>
 #include <torc/http/filter.h>
