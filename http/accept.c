@@ -58,8 +58,8 @@ static bool is_meant(struct torc_slice token, const char *name)
 	return is(token, name) || (is(token, "x-gzip") && !strcmp(name, "gzip"));
 }
 
-/* How much a coding is wanted, by its own name or as one of all others. */
-static int wish(const struct torc_http_exchange *x, const char *name)
+/* How much a coding is wanted, by its own name; where it is not said, as one of all others: *ret_other. */
+static int wish(const struct torc_http_exchange *x, const char *name, int *ret_other)
 {
 	struct torc_slice list, element, token;
 	int own = UNSAID, other = UNSAID;
@@ -74,23 +74,26 @@ static int wish(const struct torc_http_exchange *x, const char *name)
 			else if (is(token, "*"))
 				other = q;
 		}
-	return own == UNSAID ? other : own;
+	*ret_other = other;
+	return own;
 }
 
 struct torc__http_choice torc__http_choose(const struct torc_http_exchange *x,
 					   const struct torc_http_coding *const *codings)
 {
 	struct torc__http_choice best = { NULL, false };
-	int best_q = wish(x, "identity");
+	int other, best_q = wish(x, "identity", &other);
 
 	/* Who has not said how much the plain one is wanted rather has it compressed; who refuses everything gets the
 	 * plain one all the same. */
-	best.refuses_identity = best_q == 0;
+	best.refuses_identity = best_q == 0 || (best_q == UNSAID && other == 0);
 	best_q = best_q > 0 ? best_q : 0;
 	for (; *codings; codings++) {
-		int q = wish(x, (*codings)->name);
-		bool better = best.coding ? q > best_q : q >= best_q;
+		int q = wish(x, (*codings)->name, &other);
+		bool better;
 
+		q = q == UNSAID ? other : q;
+		better = best.coding ? q > best_q : q >= best_q;
 		if (q > 0 && better) {
 			best.coding = *codings;
 			best_q = q;

@@ -63,4 +63,4 @@ static void close_zstd(struct torc__http_encoder *e)
 	ZSTD_freeCCtx(e->state);
 }
 
-const struct torc_http_coding torc_http_zstd = { "zstd", 1, 9, 3, open_zstd, run, close_zstd };
+const struct torc_http_coding torc_http_zstd = { "zstd", 1, 6, 3, open_zstd, run, close_zstd };

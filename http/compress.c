@@ -27,6 +27,10 @@
 
 #define MIN_BYTES 860
 
+/* Streams of events go on for long, and there may be many: they get the window that such a length needs, and the lowest level. */
+#define EVENTS_LENGTH 10000
+#define EVENTS_LEVEL  1
+
 static const char *const default_types[] = {
 	"text/*",
 	"*+json",
@@ -59,6 +63,7 @@ struct compressor {
 	size_t used, capacity;
 	size_t since;    /* bytes that were compressed since others ran */
 	bool each_write; /* is to be flushed */
+	bool marked;     /* the fields say that it is compressed */
 	char *chunk;     /* what `out` is, or was, part of */
 	uint32_t chunk_capacity;
 };
@@ -220,19 +225,19 @@ static int end(struct torc_http_filter *f, struct torc_http_exchange *x)
 }
 
 /* An encoder, and `bytes` of room for what it says. */
-static int open_encoder(struct compressor *c, const struct torc_http_coding *coding,
+static int open_encoder(struct compressor *c, const struct torc_http_coding *coding, int level,
 			uint64_t length, size_t bytes)
 {
 	int r;
 
+	release(c); /* of a response that was cancelled before it had begun */
 	c->chunk = torc__chunk_take(c->x->stream->buffers, bytes, &c->chunk_capacity);
 	if (!c->chunk)
 		return -ENOMEM;
 	c->out = c->chunk;
 	c->capacity = bytes;
 	c->used = 0;
-	r = torc__http_encoder_open(&c->encoder, coding, level_of(c->options, coding->name),
-				    length);
+	r = torc__http_encoder_open(&c->encoder, coding, level, length);
 	if (!r)
 		r = torc_http_defer(c->x, release, c);
 	if (r < 0)
@@ -262,11 +267,17 @@ static int encode_whole(struct compressor *c, const char *data, size_t len)
 
 /* --- the beginning of a response --- */
 
+static void mark(struct compressor *c, const struct torc_http_coding *coding)
+{
+	torc__http_mark_coded(c->x, coding->name);
+	c->marked = true;
+}
+
 static int begin_whole(struct compressor *c, const struct torc_http_coding *coding,
 		       struct torc_http_response *r)
 {
 	size_t len = (size_t)r->length;
-	int failed = open_encoder(c, coding, len, len);
+	int failed = open_encoder(c, coding, level_of(c->options, coding->name), len, len);
 
 	if (failed)
 		return failed;
@@ -276,23 +287,31 @@ static int begin_whole(struct compressor *c, const struct torc_http_coding *codi
 		return failed < 0 ? failed : 1;
 	r->body = c->out;
 	r->length = c->used;
-	torc__http_mark_coded(c->x, coding->name);
+	mark(c, coding);
 	return 0;
 }
 
-/* To HEAD nothing will follow: no encoder. */
+static int open_for_parts(struct compressor *c, const struct torc_http_coding *coding,
+			  const struct torc_http_response *r)
+{
+	if (c->x->head.method == TORC__HTTP_HEAD)
+		return 0; /* nothing will follow */
+	if (c->each_write)
+		return open_encoder(c, coding, EVENTS_LEVEL, EVENTS_LENGTH, OUT_BYTES);
+	return open_encoder(c, coding, level_of(c->options, coding->name), r->length, OUT_BYTES);
+}
+
 static int begin_parts(struct compressor *c, const struct torc_http_coding *coding,
 		       struct torc_http_response *r)
 {
-	if (c->x->head.method != TORC__HTTP_HEAD) {
-		int failed = open_encoder(c, coding, r->length, OUT_BYTES);
+	int failed;
 
-		if (failed)
-			return failed;
-	}
 	c->each_write = !strncasecmp(r->type, "text/event-stream", 17);
+	failed = open_for_parts(c, coding, r);
+	if (failed)
+		return failed;
 	r->length = TORC_NEVER;
-	torc__http_mark_coded(c->x, coding->name);
+	mark(c, coding);
 	return 0;
 }
 
@@ -320,6 +339,9 @@ static int begin(struct torc_http_filter *f, struct torc_http_exchange *x,
 	bool needed = choice.coding && choice.refuses_identity;
 	int failed;
 
+	/* Another filter has failed behind this one, and the fields tell of a response that was not sent. */
+	if (c->marked)
+		return -EALREADY;
 	/* No room for the fields: it goes as it is. */
 	if (torc__http_head_room(x) < 0)
 		return 1;

@@ -3,7 +3,7 @@
  *
  *	static const struct torc_http_compress_options compress = { .codings = torc_http_codings_all };
  *
- *	r = torc_router_use(router, torc_http_compress, (void *)&compress);
+ *	r = torc_router_use(router, torc_http_compress, (void *)&compress);	NULL: gzip
  *
  * The step compresses what the handlers behind it answer, where the client takes that (Accept-Encoding) and it is worth it: text and
  * the like, not pictures; 860 bytes or more, or of unknown length; not what has a Content-Encoding or a Content-Range, or
@@ -23,9 +23,11 @@
  * tells by its length, over TLS too, how well they match (the attack called BREACH). Give such a one
  * "Cache-Control: no-transform", which this step respects, or leave the step out there.
  *
- * Memory. While a response in chunks is under way, it takes at most TORC_HTTP_COMPRESS_BYTES beside the exchange's: at the levels that are
- * the default and with an unknown length 290 KiB with gzip and deflate, 1.3 MiB with brotli and 1.1 MiB with zstd. Less for short ones; it is given back
- * at the end. A response for which there is no memory is sent as it is.
+ * Memory. While a response in chunks is under way, it takes at most TORC_HTTP_COMPRESS_BYTES beside the exchange's:
+ * at the default levels and with an unknown length 300 KiB with gzip and deflate, 1.8 MiB with brotli and 1.3 MiB with
+ * zstd; less for short ones. A text/event-stream, which may go on for hours, is compressed at the lowest level with a
+ * small window: 160 KiB with gzip and deflate, 100 KiB with brotli, 300 KiB with zstd. It is given back at the end. A
+ * response for which there is no memory when it begins is sent as it is.
  *
  * Time. The loop's other fibers run after each 16 KiB that were compressed; with brotli, which works on 64 KiB at
  * a time, after those.
@@ -50,7 +52,7 @@ TORC_API extern const struct torc_http_coding torc_http_gzip, torc_http_deflate,
 TORC_API extern const struct torc_http_coding *const torc_http_codings_all[];
 
 /* The most memory that compressing one response takes, whatever the level. */
-#define TORC_HTTP_COMPRESS_BYTES ((size_t)6 << 20)
+#define TORC_HTTP_COMPRESS_BYTES ((size_t)4 << 20)
 
 /* Up to this size a response that is given as a whole is compressed in one piece, into a buffer of its size. */
 #define TORC_HTTP_COMPRESS_WHOLE ((size_t)256 << 10)
@@ -62,7 +64,7 @@ struct torc_http_compress_options {
 	 */
 	const struct torc_http_coding *const *codings;
 	/*
-	 * How much time to take. Levels that are 0 are 4 (gzip 1..9), 4 (brotli 1..9) and 3 (zstd 1..9), which suit
+	 * How much time to take. Levels that are 0 are 4 (gzip and deflate: 1..9), 5 (brotli: 1..9) and 3 (zstd: 1..6), which suit
 	 * what is made for each request anew; others out of range are the nearest in it.
 	 */
 	int zlib_level, brotli_level, zstd_level;
@@ -98,7 +100,7 @@ struct torc_http_decompress_options {
  * as if they had come plain; torc_http_body_length is TORC_NEVER then. It takes 60 KiB, and needs zlib.
  *
  * A body in another coding, or in several, is answered with 415 and Accept-Encoding. torc_http_refuse_coded does that with all: for
- * handlers that read bodies and do not look at Content-Encoding.
+ * handlers that read bodies and do not look at Content-Encoding. Forms (http/form.h, http/multipart.h) refuse what was not decoded by themselves.
  *
  * Decoding fails as torc_http_body_peek does: -EMSGSIZE is 413, -EBADMSG (garbled, cut short, or something behind the end) 400.
  *

@@ -17,8 +17,9 @@
  *		return r;
  *	}
  *
- * When the client leaves, what the handler waits in fails with -ECANCELED, as in any handler (http/exchange.h). Then, and when the response ends,
- * browsers connect again, and say in Last-Event-ID which event they have seen last: torc_http_events_last_id.
+ * When the client leaves, what the handler waits in fails with -ECANCELED, as in any handler (http/exchange.h). When the
+ * response ends, browsers connect again, and say in Last-Event-ID which event they have seen last:
+ * torc_http_events_last_id.
  *
  * Compression (http/compress.h) does not hold events back.
  *
@@ -55,8 +56,8 @@ TORC_API TORC_MUST_CHECK int torc_http_events_begin(struct torc_http_exchange *x
 struct torc_http_event {
 	const char *event; /* its type: default "message" */
 	/*
-	 * [len] bytes of UTF-8; NULL: none, and a client takes it for no event, but remembers the id and retry_ms. Lines end with LF, CR or CR LF, and the client
-	 * sees an LF.
+	 * [len] bytes of UTF-8; NULL: none, and a client takes it for no event, but remembers the id and retry_ms. Lines
+	 * end with LF, CR or CR LF, and the client sees an LF.
 	 */
 	const char *data;
 	size_t len;

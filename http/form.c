@@ -143,7 +143,7 @@ int torc_http_form_read(struct torc_http_exchange *x, size_t most, struct torc_h
 	size_t count, i = 0;
 	int r;
 
-	if (!is_form(x))
+	if (!is_form(x) || torc__http_body_is_coded(x))
 		return torc__http_reject(x, -EPROTOTYPE);
 	r = torc_http_body_read(x, most, &body);
 	if (r < 0)

@@ -76,7 +76,7 @@ struct torc_http_form {
  *   @most  0 .. 1 MiB: as torc_http_body_read
  *
  * Returns     0
- *             -EPROTOTYPE   its Content-Type is another one, or missing: 415
+ *             -EPROTOTYPE   its Content-Type is another one, or missing, or it is compressed (http/compress.h): 415
  *             -EMSGSIZE     the body is longer than `most`, or it has more than TORC_HTTP_FORM_PAIRS_MAX names: 413
  *             -EBADMSG      a malformed encoding: 400
  *             -ENOMEM, and as torc_http_body_read

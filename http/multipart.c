@@ -41,15 +41,6 @@ static void fill_in(struct torc_http_multipart_limits *l)
 	l->bytes = l->bytes ? l->bytes : TORC_NEVER;
 }
 
-/* A body in a coding that nobody has undone would make no sense. */
-static bool is_coded(const struct torc_http_exchange *x)
-{
-	struct torc_slice coding;
-
-	return !x->source && torc_http_field(x, "Content-Encoding", &coding) && coding.len &&
-	       (coding.len != 8 || strncasecmp(coding.data, "identity", 8) != 0);
-}
-
 int torc_http_multipart_begin(struct torc_http_exchange *x,
 			      const struct torc_http_multipart_limits *limits,
 			      struct torc_http_multipart **ret_form)
@@ -68,7 +59,7 @@ int torc_http_multipart_begin(struct torc_http_exchange *x,
 	if (m->limits.head_bytes > HEAD_MAX)
 		return -EINVAL;
 	(void)torc_http_field(x, "Content-Type", &type);
-	r = is_coded(x) ? -EPROTOTYPE : torc__multipart_init(&m->parser, type);
+	r = torc__http_body_is_coded(x) ? -EPROTOTYPE : torc__multipart_init(&m->parser, type);
 	if (r < 0)
 		return torc__http_reject(x, r);
 	r = torc_http_limit_body(x, m->limits.bytes);
@@ -231,7 +222,9 @@ static int write_part(struct torc_http_multipart *m, int fd, uint64_t most, uint
 	while ((r = torc_http_multipart_peek(m, &view)) > 0) {
 		if (view.len > most - bytes)
 			return fail(m, -EMSGSIZE);
-		r = torc_write_all(fd, view.data, view.len);
+		/* At a position of our own: Linux does not move its own behind a write that is cut short by a
+		 * limit, and says of the next that it has succeeded. */
+		r = torc_pwrite_all(fd, view.data, view.len, (off_t)bytes);
 		if (r < 0)
 			return r;
 		bytes += view.len;

@@ -108,7 +108,7 @@ TORC_API void torc_http_multipart_consume(struct torc_http_multipart *form, size
 /*
  * torc_http_multipart_read - the rest of the part in one piece, with a NUL behind it that does not count.
  *
- *   @most      bytes; the exchange's memory_bytes must have room for twice as many
+ *   @most      bytes; the exchange's memory_bytes must have room for four times as many
  *   @ret_data  valid until the exchange ends
  *
  * Returns     0
@@ -133,7 +133,7 @@ TORC_API TORC_MUST_CHECK int torc_http_multipart_read(struct torc_http_multipart
  * Returns     0
  *             -EEXIST     there is something of that name, which is left alone
  *             -EMSGSIZE   it is longer: 413
- *             -ENOSPC, -EDQUOT, -EFBIG, ...   as torc_openat and torc_write_all
+ *             -ENOSPC, -EDQUOT, -EFBIG, ...   as torc_openat and torc_pwrite_all
  *             or as torc_http_multipart_next
  * Suspends    until all of the part is there
  */

@@ -191,6 +191,18 @@ int torc__http_fail_body(struct torc_http_exchange *x, int error)
 	return error;
 }
 
+bool torc__http_body_is_coded(const struct torc_http_exchange *x)
+{
+	struct torc_slice list, coding;
+	size_t at = 0;
+
+	while (!x->source && torc_http_next_value(x, "Content-Encoding", &at, &list))
+		while (torc_http_next_element(&list, &coding))
+			if (!is_named(coding, "identity", 8))
+				return true;
+	return false;
+}
+
 /* RFC 9110, section 10.1.1. Only when the body is wanted, and not behind the response. */
 static int send_continue(struct torc_http_exchange *x)
 {

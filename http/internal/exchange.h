@@ -202,6 +202,9 @@ int torc__http_raw_peek(struct torc_http_exchange *x, struct torc_slice *ret_vie
 void torc__http_raw_consume(struct torc_http_exchange *x, size_t n);
 int torc__http_fail_body(struct torc_http_exchange *x, int error);
 
+/* Is it in a coding that nobody undoes? */
+bool torc__http_body_is_coded(const struct torc_http_exchange *x);
+
 /* Skip what the handler left of the body. Returns 0, or < 0 when the connection cannot go on. */
 int torc__http_skip_body(struct torc_http_exchange *x);
 

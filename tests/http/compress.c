@@ -9,6 +9,9 @@
 
 #include <torc/http/compress.h>
 #include <torc/http/filter.h>
+#include <torc/http/form.h>
+#include <torc/executor/offload.h>
+#include <torc/core/fiber.h>
 
 #include "core/internal/system.h"
 #include "http/internal/coding.h"
@@ -238,6 +241,7 @@ static void negotiate(struct world *w)
 		{ "gzip;q=1.0, br;q=0.5", "gzip" },
 		{ "gzip;q=0.5, br;q=0.501", "br" },
 		{ "gzip;q=0.001", "gzip" },
+		{ "deflate;q=0.3, br;q=0, zstd;q=0, gzip;q=0, *;q=0.5", "deflate" },
 		{ "gzip ; q=0.8 , identity", "" },
 		{ "gzip;q=0.5, identity;q=0.4", "gzip" },
 		{ "identity;q=0", "" },
@@ -390,9 +394,9 @@ static void whole(struct world *w)
 		check_text(&r, size);
 		/* The same for HEAD, but for what is not sent. */
 		memcpy(head, r.head, sizeof(head));
-		memset(strstr(head, "Date: "), 'D', 30);
+		memset(strstr(head, "Date: "), 'D', 35);
 		check_eq(get(w, "HEAD", path, name, &r), 200);
-		memset(strstr(r.head, "Date: "), 'D', 30);
+		memset(strstr(r.head, "Date: "), 'D', 35);
 		check(!strcmp(head, r.head));
 	}
 	free(r.body);
@@ -595,6 +599,7 @@ static void measure(const struct torc_http_coding *coding, int level, uint64_t l
 	struct torc__http_encoder e;
 	static char out[1 << 16];
 	size_t peak = 0;
+	int r;
 
 	check_eq(torc__http_encoder_open(&e, coding, level, length), 0);
 	for (size_t i = 0; i < sizeof(text); i += 16384) {
@@ -603,25 +608,470 @@ static void measure(const struct torc_http_coding *coding, int level, uint64_t l
 		do {
 			p.out = out;
 			p.out_len = sizeof(out);
-		} while (coding->run(&e, &p, TORC__HTTP_OP_RUN) > 0);
+			r = coding->run(&e, &p, TORC__HTTP_OP_RUN);
+		} while (r > 0);
+		check_eq(r, 0);
 		peak = e.bytes > peak ? e.bytes : peak;
 	}
 	torc__http_encoder_close(&e);
 	check_eq(e.bytes, 0);
 	fprintf(stderr, "%s, level %d: %zu bytes\n", coding->name, level, peak);
-	if (!getenv("NOCHECK"))
-		check_le(peak, most);
+	check_le(peak, most);
 }
 
 Test(http_compress, takes_no_more_memory_than_it_says)
 {
 	fill();
-	measure(&torc_http_gzip, 0, TORC_NEVER, 290 << 10);
-	measure(&torc_http_deflate, 0, TORC_NEVER, 290 << 10);
-	measure(&torc_http_brotli, 0, TORC_NEVER, 1331 << 10);
-	measure(&torc_http_zstd, 0, TORC_NEVER, 1126 << 10);
+	/* As http/compress.h says. */
+	measure(&torc_http_gzip, 0, TORC_NEVER, 300 << 10);
+	measure(&torc_http_deflate, 0, TORC_NEVER, 300 << 10);
+	measure(&torc_http_brotli, 0, TORC_NEVER, 1843 << 10);
+	measure(&torc_http_zstd, 0, TORC_NEVER, 1331 << 10);
+	/* Events. */
+	measure(&torc_http_gzip, 1, 10000, 160 << 10);
+	measure(&torc_http_brotli, 1, 10000, 100 << 10);
+	measure(&torc_http_zstd, 1, 10000, 300 << 10);
 	for (int level = 1; level <= 9; level++)
 		for (size_t i = 0; torc_http_codings_all[i]; i++)
 			measure(torc_http_codings_all[i], level, TORC_NEVER,
 				TORC_HTTP_COMPRESS_BYTES);
+}
+
+/* Fail the n-th allocation, for each n: what is left is freed, and nothing goes wrong. */
+static int refuse_at(const struct torc_http_coding *coding, size_t most)
+{
+	struct torc__http_encoder e = { .most = most };
+	static char out[1 << 16];
+	int r = coding->open(&e, 5, TORC_NEVER);
+
+	if (!r) {
+		struct torc__http_piece p = { text, 100000, out, sizeof(out) };
+
+		e.coding = coding;
+		r = coding->run(&e, &p, TORC__HTTP_OP_FLUSH);
+		if (r < 0) {
+			check_eq(r, -ENOMEM);
+			check_eq(coding->run(&e, &p, TORC__HTTP_OP_FLUSH), -ENOMEM);
+		}
+		torc__http_encoder_close(&e);
+	}
+	check_eq(e.bytes, 0);
+	return r;
+}
+
+Test(http_compress, gets_over_it_when_there_is_no_memory)
+{
+	fill();
+	for (size_t i = 0; torc_http_codings_all[i]; i++) {
+		size_t most = 0, refused = 0;
+
+		while (refuse_at(torc_http_codings_all[i], most) == -ENOMEM) {
+			refused++;
+			most += 10000;
+		}
+		check_ge(refused, 20);
+	}
+}
+
+/* --- a client that leaves --- */
+
+static int endless(struct torc_http_exchange *x, void *arg)
+{
+	struct world *w = arg;
+	int r;
+
+	w->open++;
+	r = torc_http_begin(x, 200, "text/plain", TORC_NEVER);
+	while (!r)
+		r = torc_http_write(x, noise, sizeof(noise));
+	w->result = r;
+	w->open--;
+	check_lt(torc_http_flush(x), 0);
+	return r;
+}
+
+static int serve_endless(struct torc_http_exchange *x, void *arg)
+{
+	const struct torc_http_step steps[] = { { torc_http_compress, (void *)(uintptr_t)chosen },
+						{ endless, arg } };
+
+	return torc_http_run(x, steps, 2);
+}
+
+static void leave(struct world *w)
+{
+	for (size_t i = 0; i < COUNT(names); i++) {
+		char request[128];
+		struct client c;
+
+		snprintf(request, sizeof(request),
+			 "GET / HTTP/1.1\r\nHost: h\r\nAccept-Encoding: %s\r\n\r\n", names[i]);
+		w->result = 0;
+		dial(w, &c);
+		say(&c, request);
+		while (c.len < 100000)
+			check(hear(&c));
+		hang_up(&c);
+		while (!w->result || w->open)
+			check_eq(torc_yield(), 0);
+		check_lt(w->result, 0);
+	}
+}
+
+Test(http_compress, ends_when_the_client_leaves)
+{
+	fill();
+	run_world_with(&(struct world){ 0 }, serve_endless, leave);
+}
+
+static int cancelled(struct torc_http_exchange *x, void *arg)
+{
+	struct torc_scope scope;
+
+	(void)arg;
+	torc_scope_enter(&scope, 0);
+	check_eq(torc_http_respond_json(x, 200, text, 100000), -ETIMEDOUT);
+	check_eq(torc_http_status(x), 0);
+	torc_scope_leave(&scope);
+	/* Once more, and what the first try has taken is not lost. */
+	if (torc_http_path_is(x, "/again"))
+		return torc_http_respond_json(x, 200, text, 100000);
+	return torc_http_respond_text(x, 200, "short");
+}
+
+static int serve_cancelled(struct torc_http_exchange *x, void *arg)
+{
+	const struct torc_http_step steps[] = { { torc_http_compress, NULL }, { cancelled, arg } };
+
+	return torc_http_run(x, steps, 2);
+}
+
+static void ask_cancelled(struct world *w)
+{
+	struct reply r = { 0 };
+
+	check_eq(get(w, "GET", "/", "gzip", &r), 200);
+	check(!strcmp(r.body, "short"));
+	check_eq(get(w, "GET", "/again", "gzip", &r), 200);
+	check(!strcmp(coding_of(&r), "gzip"));
+	check_text(&r, 100000);
+	free(r.body);
+}
+
+Test(http_compress, sends_nothing_in_a_scope_that_has_ended)
+{
+	fill();
+	run_world_with(&(struct world){ 0 }, serve_cancelled, ask_cancelled);
+}
+
+/* --- curl and python as decoders, and static files --- */
+
+static int serve_files(struct torc_http_exchange *x, void *arg)
+{
+	struct world *w = arg;
+	const struct torc_http_step steps[] = { { torc_http_compress, NULL },
+						{ torc_http_files_handle, &w->files } };
+
+	return torc_http_run(x, steps, 2);
+}
+
+static int command(void *arg)
+{
+	return system(arg) ? -EIO : 0;
+}
+
+static void download(struct world *w)
+{
+	char line[512];
+
+	for (int i = 0; i < 2; i++) {
+		snprintf(line, sizeof(line),
+			 i ? "curl -sf --compressed http%s/a.css | cmp -s - %s/a.css"
+			   : "curl -sfi --raw -H 'Accept-Encoding: gzip' http%s/a.css | "
+			     "tr -d '\\r' | grep -aq '^Content-Encoding: gzip$' && test -d %s",
+			 strstr(w->address, "://"), w->root_path);
+		check_eq(torc_offload(command, line), 0);
+	}
+}
+
+Test(http_compress, is_read_by_curl_and_goes_with_static_files)
+{
+	char path[] = "/tmp/torc-compress-XXXXXX", file[64];
+	struct world w = { .root_path = mkdtemp(path) };
+	FILE *f;
+
+	if (system("command -v curl >/dev/null"))
+		cr_skip_test("there is no curl");
+	fill();
+	snprintf(file, sizeof(file), "%s/a.css", path);
+	f = fopen(file, "w");
+	check(f && fwrite(text, 1, 300000, f) == 300000 && fclose(f) == 0);
+	run_world_with(&w, serve_files, download);
+	unlink(file);
+	rmdir(path);
+}
+
+/* --- bodies of requests --- */
+
+static struct torc_http_decompress_options decoding;
+
+static int count_body(struct torc_http_exchange *x, void *arg)
+{
+	uint64_t count = 0, sum = 0;
+	struct torc_slice view;
+	char said[64];
+	int r;
+
+	(void)arg;
+	if (torc_http_path_is(x, "/read")) {
+		r = torc_http_body_read(x, 100000, &view);
+		if (r < 0)
+			return r;
+		check_eq(torc_http_body_read(x, 100000, &view), 0);
+		return torc_http_respond(x, 200, "text/plain", view.data, view.len);
+	}
+	if (torc_http_path_is(x, "/limit")) {
+		r = torc_http_limit_body(x, 5000);
+		if (r < 0)
+			return r;
+	}
+	if (torc_http_path_is(x, "/form")) {
+		struct torc_http_form form;
+
+		r = torc_http_form_read(x, 1000, &form);
+		return r ? r : torc_http_respond_text(x, 200, form.count == 2 ? "two" : "?");
+	}
+	if (torc_http_path_is(x, "/ignore"))
+		return torc_http_respond_text(x, 200, "ignored");
+	if (torc_http_path_is(x, "/some")) {
+		check_eq(torc_http_body_peek(x, &view), 1);
+		torc_http_body_consume(x, 1);
+		return torc_http_respond_text(x, 200, "some");
+	}
+	while ((r = torc_http_body_peek(x, &view)) > 0) {
+		size_t n = view.len < 1000 ? view.len : 1000;
+
+		for (size_t i = 0; i < n; i++)
+			sum = sum * 31 + (unsigned char)view.data[i];
+		count += n;
+		torc_http_body_consume(x, n);
+	}
+	check_eq(torc_http_body_peek(x, &view), r);
+	if (r < 0)
+		return r;
+	snprintf(said, sizeof(said), "%llu %llx", (unsigned long long)count,
+		 (unsigned long long)sum);
+	return torc_http_respond_text(x, 200, said);
+}
+
+static int serve_decoded(struct torc_http_exchange *x, void *arg)
+{
+	const struct torc_http_step refuse[] = { { torc_http_refuse_coded, NULL },
+						 { count_body, arg } };
+	const struct torc_http_step steps[] = { { torc_http_decompress, &decoding },
+						{ torc_http_decompress, NULL },
+						{ count_body, arg } };
+
+	if (torc_http_path_is(x, "/plain-form"))
+		return torc_http_form_read(x, 1000, &(struct torc_http_form){ 0 });
+	if (torc_http_path_is(x, "/refuse"))
+		return torc_http_run(x, refuse, 2);
+	return torc_http_run(x, steps, 3);
+}
+
+static char packed[4 << 20];
+
+static size_t pack_behind(size_t at, int bits, const char *data, size_t len)
+{
+	z_stream z = { .next_in = (Bytef *)(uintptr_t)data,
+		       .avail_in = (uInt)len,
+		       .next_out = (Bytef *)packed + at,
+		       .avail_out = (uInt)(sizeof(packed) - at) };
+
+	check_eq(deflateInit2(&z, 9, Z_DEFLATED, bits, 8, Z_DEFAULT_STRATEGY), Z_OK);
+	check_eq(deflate(&z, Z_FINISH), Z_STREAM_END);
+	deflateEnd(&z);
+	return at + z.total_out;
+}
+
+static size_t pack(int bits, const char *data, size_t len)
+{
+	return pack_behind(0, bits, data, len);
+}
+
+/* POST packed[len]; in chunks of `piece` bytes, unless that is 0. */
+static int post(struct world *w, const char *path, const char *coding, size_t len, size_t piece,
+		struct reply *r)
+{
+	struct client c;
+	char head[512];
+	int status;
+
+	dial(w, &c);
+	snprintf(head, sizeof(head),
+		 piece ? "POST %s HTTP/1.1\r\nHost: h\r\n%s\r\nTransfer-Encoding: chunked\r\n\r\n"
+		       : "POST %s HTTP/1.1\r\nHost: h\r\n%s\r\nContent-Length: %zu\r\n\r\n",
+		 path, coding, len);
+	say(&c, head);
+	if (!piece && len)
+		(void)!torc_send_all(c.fd, packed, len);
+	for (size_t i = 0; piece && i < len; i += piece) {
+		size_t n = piece < len - i ? piece : len - i;
+
+		snprintf(head, sizeof(head), "%zx\r\n", n);
+		say(&c, head);
+		check_eq(torc_send_all(c.fd, packed + i, n), 0);
+		say(&c, "\r\n");
+	}
+	if (piece)
+		say(&c, "0\r\n\r\n");
+	status = hear_reply(&c, r, false);
+	hang_up(&c);
+	return status;
+}
+
+#define GZIPPED "Content-Encoding: gzip"
+
+static void expect_sum(const struct reply *r, const char *data, size_t len)
+{
+	uint64_t sum = 0;
+	char said[64];
+
+	for (size_t i = 0; i < len; i++)
+		sum = sum * 31 + (unsigned char)data[i];
+	snprintf(said, sizeof(said), "%zu %llx", len, (unsigned long long)sum);
+	check(!strcmp(r->body, said));
+}
+
+static void upload(struct world *w)
+{
+	struct reply r = { 0 };
+	size_t len = pack(31, text, 100);
+
+	check_eq(post(w, "/", GZIPPED, len, 0, &r), 200);
+	expect_sum(&r, text, 100);
+	check_eq(post(w, "/", "content-encoding: identity, X-GZIP", len, 1, &r), 200);
+	expect_sum(&r, text, 100);
+	check_eq(post(w, "/read", GZIPPED, len, 0, &r), 200);
+	check_eq(r.len, 100);
+	check(!memcmp(r.body, text, 100));
+	check_eq(post(w, "/ignore", GZIPPED, len, 0, &r), 200);
+	check_eq(post(w, "/some", GZIPPED, len, 0, &r), 200);
+	len = pack(15, text, LARGE);
+	check_eq(post(w, "/", "Content-Encoding: deflate", len, 0, &r), 200);
+	expect_sum(&r, text, LARGE);
+	check_eq(post(w, "/", "Content-Encoding: deflate", len, 7777, &r), 200);
+	expect_sum(&r, text, LARGE);
+	check_eq(post(w, "/read", "Content-Encoding: deflate", len, 7777, &r), 413);
+	check_eq(post(w, "/limit", "Content-Encoding: deflate", pack(15, text, 5000), 0, &r), 200);
+	check_eq(post(w, "/limit", "Content-Encoding: deflate", pack(15, text, 5001), 0, &r), 413);
+	/* Two members; and what is random grows. */
+	len = pack_behind(pack(31, text, 1000), 31, text + 1000, 2000);
+	check_eq(post(w, "/", GZIPPED, len, 0, &r), 200);
+	expect_sum(&r, text, 3000);
+	check_eq(post(w, "/", GZIPPED, len, 1, &r), 200);
+	expect_sum(&r, text, 3000);
+	len = pack(31, noise, sizeof(noise));
+	check_eq(post(w, "/", GZIPPED, len, 0, &r), 200);
+	expect_sum(&r, noise, sizeof(noise));
+	/* Forms, when there is somebody to decode them. */
+#define FORM "\r\nContent-Type: application/x-www-form-urlencoded"
+	len = pack(31, "a=b&c=d", 7);
+	check_eq(post(w, "/form", GZIPPED FORM, len, 0, &r), 200);
+	check(!strcmp(r.body, "two"));
+	check_eq(post(w, "/plain-form", GZIPPED FORM, len, 0, &r), 415);
+	/* Plain ones go through. */
+	memcpy(packed, "plain", 5);
+	check_eq(post(w, "/", "X: y", 5, 0, &r), 200);
+	expect_sum(&r, "plain", 5);
+	check_eq(post(w, "/", "Content-Encoding: identity", 5, 0, &r), 200);
+	check_eq(post(w, "/refuse", "Content-Encoding: identity", 5, 0, &r), 200);
+	check_eq(post(w, "/refuse", "X: y", 5, 0, &r), 200);
+	check_eq(post(w, "/", GZIPPED, 0, 0, &r), 200);
+	free(r.body);
+}
+
+Test(http_compress, decodes_bodies_of_requests)
+{
+	fill();
+	run_world_with(&(struct world){ 0 }, serve_decoded, upload);
+}
+
+static void upload_nonsense(struct world *w)
+{
+	static const char *const codings[] = { "br", "gzip, gzip", "gzip, br", "zstd", "xgzip" };
+	struct reply r = { 0 };
+	size_t len = pack(31, text, 3000);
+
+	for (size_t i = 0; i < COUNT(codings); i++) {
+		char field[64];
+
+		snprintf(field, sizeof(field), "Content-Encoding: %s", codings[i]);
+		check_eq(post(w, "/", field, len, 0, &r), 415);
+		check(!strcmp(header(&r, "Accept-Encoding"), "gzip, deflate"));
+	}
+	check_eq(post(w, "/", GZIPPED "\r\n" GZIPPED, len, 0, &r), 415);
+	check_eq(post(w, "/refuse", GZIPPED, len, 0, &r), 415);
+	check(!strcmp(header(&r, "Accept-Encoding"), "identity"));
+	/* Cut short anywhere, also between the two parts of the sum. */
+	for (size_t n = 1; n < len; n += n < 20 || n + 20 > len ? 1 : 50)
+		check_eq(post(w, "/", GZIPPED, n, 0, &r), 400);
+	/* Damaged, followed by something, of the other kind. */
+	packed[len - 6] ^= 1;
+	check_eq(post(w, "/", GZIPPED, len, 0, &r), 400);
+	len = pack(31, text, 3000);
+	packed[len] = 'x';
+	check_eq(post(w, "/", GZIPPED, len + 1, 0, &r), 400);
+	len = pack(15, text, 3000);
+	check_eq(post(w, "/", "Content-Encoding: deflate", pack_behind(len, 15, text, 10), 0, &r),
+		 400);
+	check_eq(post(w, "/", GZIPPED, len, 0, &r), 400);
+	len = pack(-15, text, 3000);
+	check_eq(post(w, "/", "Content-Encoding: deflate", len, 0, &r), 400);
+	memset(packed, 0, 1000);
+	check_eq(post(w, "/", GZIPPED, 1000, 0, &r), 400);
+	free(r.body);
+}
+
+Test(http_compress, refuses_bodies_that_make_no_sense)
+{
+	fill();
+	run_world_with(&(struct world){ 0 }, serve_decoded, upload_nonsense);
+}
+
+/* A thousandfold, up to the limits. */
+static void upload_bombs(struct world *w)
+{
+	struct reply r = { 0 };
+	char *zeros = calloc(1, 32 << 20);
+	size_t len;
+
+	check(zeros);
+	len = pack(31, zeros, 32 << 20);
+	check_lt(len, 40000);
+	check_eq(post(w, "/", GZIPPED, len, 0, &r), 413);
+	check_eq(post(w, "/", GZIPPED, len, 1000, &r), 413);
+	check_eq(post(w, "/read", GZIPPED, len, 0, &r), 413);
+	/* A little of it is fine. */
+	len = pack(31, zeros, 60000);
+	check_eq(post(w, "/", GZIPPED, len, 0, &r), 200);
+	len = pack(31, zeros, 70000);
+	check_eq(post(w, "/", GZIPPED, len, 0, &r), 413);
+	decoding.ratio = 2000;
+	check_eq(post(w, "/", GZIPPED, len, 0, &r), 200);
+	len = pack(31, zeros, 32 << 20);
+	check_eq(post(w, "/", GZIPPED, len, 0, &r), 413); /* the server's limit */
+	decoding.bytes = 69999;
+	len = pack(31, zeros, 70000);
+	check_eq(post(w, "/", GZIPPED, len, 0, &r), 413);
+	free(zeros);
+	free(r.body);
+}
+
+Test(http_compress, refuses_bombs)
+{
+	struct world w = { .options.body_bytes = 16 << 20 };
+
+	fill();
+	run_world_with(&w, serve_decoded, upload_bombs);
 }
