@@ -128,10 +128,26 @@ int torc_pread_all(int fd, void *buf, size_t len, off_t offset)
 	return 0;
 }
 
+/* The ring (of Linux 6.18) leaves a file's own position where it was when a write is cut short. */
+static off_t position_of(int fd, uint64_t offset)
+{
+	return offset == HERE && torc__on_linux() ? lseek(fd, 0, SEEK_CUR) : -1;
+}
+
+static void mend_position(int fd, off_t before, int written)
+{
+	if (before >= 0 && lseek(fd, 0, SEEK_CUR) == before)
+		(void)lseek(fd, before + written, SEEK_SET);
+}
+
 static int write_all(int fd, const char *p, size_t len, uint64_t offset)
 {
 	while (len) {
+		off_t before = position_of(fd, offset);
 		int r = TORC__CALL(write, fd, p, torc__at_once(len), offset);
+
+		if (r > 0 && (size_t)r < len)
+			mend_position(fd, before, r);
 
 		if (r <= 0)
 			return r ? r : -EIO;

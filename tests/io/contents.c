@@ -562,3 +562,32 @@ Test(contents, copy_file_that_is_cancelled_leaves_what_was_there)
 {
 	run_in_directory(copy_cancelled, NULL);
 }
+
+/* The part that fits is where it belongs, once, and what does not is an error. */
+static int write_at_the_limit(void *arg)
+{
+	struct rlimit old, small;
+	char data[100];
+	int fd = open("limited", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+
+	(void)arg;
+	check_ge(fd, 0);
+	memset(data, 'x', sizeof(data));
+	check_eq(getrlimit(RLIMIT_FSIZE, &old), 0);
+	small = (struct rlimit){ 150, old.rlim_max };
+	check_eq(setrlimit(RLIMIT_FSIZE, &small), 0);
+	check_eq(torc_write_all(fd, data, 100), 0);
+	check_eq(torc_write_all(fd, data, 100), -EFBIG);
+	check_eq(lseek(fd, 0, SEEK_CUR), 150);
+	check_eq(setrlimit(RLIMIT_FSIZE, &old), 0);
+	check_eq(torc_write_all(fd, "end", 3), 0);
+	check_eq(lseek(fd, 0, SEEK_END), 153);
+	torc_close(fd);
+	check_eq(unlink("limited"), 0);
+	return 0;
+}
+
+Test(contents, a_write_that_is_cut_short_is_no_success)
+{
+	run_in_directory(write_at_the_limit, NULL);
+}
