@@ -109,7 +109,8 @@ static int in_sendfile(void *arg)
 	while ((r = torc_sendfile(c->fd[0], c->file, at, MUCH)) > 0)
 		at += r;
 	check_lt(at, MUCH);
-	return r;
+	/* io/file.h: the call that was cut short has had the error */
+	return at && r == -EPIPE ? -ECONNRESET : r;
 }
 
 enum half { NEITHER, OURS, PEERS };
