@@ -63,7 +63,7 @@ enum torc_tls_verify {
 
 /* Where private keys compute in handshakes. */
 enum torc_tls_compute {
-	/* RSA: other threads; elliptic curves: they too where the loop has 16 other connections or more, which would have to wait */
+	/* other threads, where the loop has 16 other connections or more, which would have to wait */
 	TORC_TLS_COMPUTE_AUTO,
 	TORC_TLS_COMPUTE_LOOP,  /* always the loop: the least processor time */
 	TORC_TLS_COMPUTE_OTHER, /* always other threads: the least delay for others */

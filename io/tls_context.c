@@ -104,8 +104,6 @@ static int load_certificate(const struct making *m, SSL_CTX *context,
 	if (SSL_CTX_use_PrivateKey_file(context, key, SSL_FILETYPE_PEM) != 1 ||
 	    SSL_CTX_check_private_key(context) != 1)
 		return fail_by_key(m, key);
-	if (EVP_PKEY_get_base_id(SSL_CTX_get0_privatekey(context)) == EVP_PKEY_RSA)
-		m->set->heavy = true;
 	return 0;
 }
 

@@ -28,7 +28,7 @@
 #define RECORD_BYTES    16384u
 #define RECORD_OVERHEAD 64u
 
-/* So many other connections a loop may hold up while it computes for a handshake. */
+/* So many other connections a loop may hold up while it computes for a handshake: 0.7 ms, with RSA 1.7. */
 #define OTHERS_FEW 16
 
 /* What a server sends up to where its private key has computed is more than this, and a request to begin again less. */
@@ -381,7 +381,7 @@ static bool computes_elsewhere(const struct torc__tls *t)
 
 	if (tls->options.compute != TORC_TLS_COMPUTE_AUTO)
 		return tls->options.compute == TORC_TLS_COMPUTE_OTHER;
-	return t->sent_bytes < FLIGHT_LEAST && (t->set->heavy || has_others(t->below.buffers));
+	return t->sent_bytes < FLIGHT_LEAST && has_others(t->below.buffers);
 }
 
 static struct torc_executor *executor;
@@ -443,14 +443,12 @@ static int advance_here(struct torc__tls *t)
 	return torc_call_deep(advance, t);
 }
 
-/* Where no thread can be had, the loop has to. What is left when a server's key has computed is little. */
+/* Where no thread can be had, the loop has to. */
 static int advance_somewhere(struct torc__tls *t)
 {
 	int r;
 
 	t->advanced = false;
-	if (t->config->server && t->sent_bytes >= FLIGHT_LEAST)
-		return torc_call_deep(advance, t);
 	r = computes_elsewhere(t) ? advance_away(t) : advance_here(t);
 	return r == -EAGAIN && !t->advanced ? advance_here(t) : r;
 }

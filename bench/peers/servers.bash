@@ -5,6 +5,7 @@
 
 server_pid=
 load_pid=
+control_pid=
 
 stop() { # PID
 	[[ $1 ]] || return
@@ -17,6 +18,7 @@ end_all() {
 	[[ $BASHPID == "$$" ]] || return
 	stop "$server_pid"
 	stop "$load_pid"
+	stop "$control_pid"
 	[[ $work ]] && rm -rf "$work"
 }
 trap end_all EXIT

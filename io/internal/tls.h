@@ -41,7 +41,6 @@ struct torc__tls_names {
 /* What handshakes begin with; replaced as a whole by torc_tls_reload. */
 struct torc__tls_set {
 	uint32_t refs; /* atomic */
-	bool heavy;    /* a private key of these takes long */
 	size_t count;
 	SSL_CTX *contexts[]; /* [count], by certificate */
 };
