@@ -58,8 +58,10 @@ static int add_routes(struct torc_router *r)
 	return e;
 }
 
+static const struct torc_http_compress_options gzip_6 = { .zlib_level = 6 };
+
 struct served {
-	struct torc_router *router;
+	struct torc_router *router, *packed;
 	struct torc_http_files files;
 	char address[64];
 	const char *root, *cert, *key;
@@ -72,7 +74,14 @@ static int add_files(struct served *s)
 
 	if (!s->root || e)
 		return e;
-	return torc_router_mount(s->router, "/files", torc_http_files_handle, &s->files);
+	e = torc_router_mount(s->router, "/files", torc_http_files_handle, &s->files);
+	if (!e)
+		e = torc_router_create(NULL, &s->packed);
+	if (!e)
+		e = torc_router_use(s->packed, torc_http_compress, (void *)&gzip_6);
+	if (!e)
+		e = torc_router_mount(s->packed, "/", torc_http_files_handle, &s->files);
+	return e ? e : torc_router_mount(s->router, "/packed", torc_router_handle, s->packed);
 }
 
 static int serve(void *arg)
