@@ -20,6 +20,9 @@
 /* For a connection that is turned away to say what it wants. */
 #define TURN_AWAY_NS TORC_SECONDS(1)
 
+/* Who reads slowly is not to keep megabytes of the kernel's memory. */
+#define UNSENT_BYTES (256 << 10)
+
 #define CHUNK_EXT_BYTES 4096
 #define TRAILER_BYTES   8192
 #define TRAILERS        100
@@ -438,6 +441,7 @@ static int serve_with(struct torc__http_config *config)
 		.handler = serve_connection,
 		.arg = config,
 		.name = "http connection",
+		.unsent_bytes = UNSENT_BYTES,
 		.grace_ns = options->grace_ns,
 		.connections_max = torc__http_connections_max(options),
 		.at_limit = options->at_limit,

@@ -37,6 +37,8 @@ static int set_tcp_options(int fd, const struct torc_listen_options *o)
 		r = torc_set_keepalive(fd, &o->keepalive);
 	if (!r && o->user_timeout_ms)
 		r = torc_set_user_timeout(fd, o->user_timeout_ms);
+	if (!r && o->unsent_bytes)
+		r = torc__set_int(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, o->unsent_bytes);
 	if (!r && o->defer_accept_s)
 		r = torc__set_int(fd, IPPROTO_TCP, TCP_DEFER_ACCEPT, (int)o->defer_accept_s);
 	if (!r && o->fast_open)

@@ -22,7 +22,12 @@ struct torc_listen_options {
 	struct torc_keepalive keepalive; /* TCP */
 	unsigned user_timeout_ms;   /* TCP: what is sent and not acknowledged so long ends it */
 	int recv_bytes, send_bytes; /* of the sockets' buffers; the kernel has limits */
-	bool delay;                 /* TCP: no TCP_NODELAY */
+	/*
+	 * TCP: of what was written and cannot be sent yet, the kernel keeps about so much (TCP_NOTSENT_LOWAT, tcp(7)); what is on its way
+	 * comes on top. 0: up to some megabytes for each reader that is slow.
+	 */
+	int unsent_bytes;
+	bool delay; /* TCP: no TCP_NODELAY */
 
 	unsigned defer_accept_s; /* TCP: show a connection when it has sent something, or so many
 				    seconds later */

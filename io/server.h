@@ -46,6 +46,7 @@ struct torc_serve_options {
 	struct torc_rate
 		*accept_rate; /* of all loops together, to be accepted; borrowed. NULL: no limit */
 	size_t stack_bytes;   /* of a connection's fiber; default: the runtime's */
+	int unsent_bytes; /* that the kernel keeps of a slow reader's: struct torc_listen_options */
 	/* Of each connection; 0: no limit. */
 	uint64_t read_ns, write_ns;            /* one wait for the peer: torc_stream_limit_waits */
 	uint64_t lifetime_ns;                  /* its handler's scope has this deadline */

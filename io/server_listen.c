@@ -33,20 +33,23 @@ static int probe(const char *address)
 	return 0;
 }
 
-static int listen_first(struct torc_listener *l, const char *address)
+static int listen_first(const struct torc__server *sv, struct torc_listener *l, const char *address)
 {
 	bool several = torc_loop_count() > 1 && !is_single(address);
-	struct torc_listen_options o = { .reuse_port = several };
+	struct torc_listen_options o = { .reuse_port = several,
+					 .unsent_bytes = sv->options->unsent_bytes };
 	int r = several ? probe(address) : 0;
 
 	return r < 0 ? r : torc_listen(l, address, &o);
 }
 
 /* Listen where loop 0 does: on a socket of our own with the same port, or on the same one. */
-static int listen_too(struct torc__seat *seat, struct torc__seat *first)
+static int listen_too(const struct torc__server *sv, struct torc__seat *seat,
+		      struct torc__seat *first)
 {
 	const struct torc_listener *other = &first->listener;
-	struct torc_listen_options o = { .reuse_port = true };
+	struct torc_listen_options o = { .reuse_port = true,
+					 .unsent_bytes = sv->options->unsent_bytes };
 	int fd;
 
 	if (!is_single(other->address) && !other->inherited && !first->taken)
@@ -90,9 +93,9 @@ static int take_seat(struct torc__server *sv, struct torc__station *st, size_t a
 	else if (fd >= 0)
 		take_over(seat, text, fd);
 	else if (st == sv->stations)
-		r = listen_first(&seat->listener, plain ? plain : text);
+		r = listen_first(sv, &seat->listener, plain ? plain : text);
 	else
-		r = listen_too(seat, first_seat(sv, address));
+		r = listen_too(sv, seat, first_seat(sv, address));
 	if (r < 0 && sv->options->on_error)
 		sv->options->on_error(text, r, sv->options->arg);
 	if (!r)

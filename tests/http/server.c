@@ -1,3 +1,5 @@
+#include <netinet/tcp.h>
+
 #include "tests/http/world.h"
 
 TestSuite(http_server, .timeout = 40);
@@ -1553,4 +1555,37 @@ Test(http_server, works_without_registered_ring)
 Test(http_server, works_without_cqe_skip)
 {
 	works_without("cqe_skip");
+}
+
+/* --- what the kernel keeps --- */
+
+static int tell_unsent(struct torc_http_exchange *x, void *arg)
+{
+	int value = 0;
+	socklen_t len = sizeof(value);
+	char text[16];
+
+	(void)arg;
+	check_eq(getsockopt(torc_stream_fd(torc_http_stream(x)), IPPROTO_TCP, TCP_NOTSENT_LOWAT,
+			    &value, &len),
+		 0);
+	snprintf(text, sizeof(text), "%d", value);
+	return torc_http_respond_text(x, 200, text);
+}
+
+static void hear_unsent(struct world *w)
+{
+	struct client c;
+
+	dial(w, &c);
+	say(&c, "GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+	expect(&c, 200, "262144");
+	hang_up(&c);
+}
+
+Test(http_server, the_kernel_keeps_little_for_who_reads_slowly)
+{
+	struct world w = { .runtime.loops = 2 };
+
+	run_world_with(&w, tell_unsent, hear_unsent);
 }
