@@ -9,20 +9,6 @@
 /* q in thousandths; what is not known is not said. */
 #define UNSAID (-1)
 
-static bool is(struct torc_slice token, const char *text)
-{
-	return token.len == strlen(text) && !strncasecmp(token.data, text, token.len);
-}
-
-static struct torc_slice trim(const char *begin, const char *end)
-{
-	while (begin < end && (*begin == ' ' || *begin == '\t'))
-		begin++;
-	while (begin < end && (end[-1] == ' ' || end[-1] == '\t'))
-		end--;
-	return (struct torc_slice){ begin, (size_t)(end - begin) };
-}
-
 int torc__http_q(struct torc_slice text)
 {
 	int q = 0, unit = 1000;
@@ -49,13 +35,14 @@ static int read_element(struct torc_slice element, struct torc_slice *ret_name)
 	const char *end = element.data + element.len;
 	const char *semicolon = memchr(element.data, ';', element.len);
 
-	*ret_name = trim(element.data, semicolon ? semicolon : end);
-	return semicolon ? torc__http_q(trim(semicolon + 1, end)) : 1000;
+	*ret_name = torc__http_trim(element.data, semicolon ? semicolon : end);
+	return semicolon ? torc__http_q(torc__http_trim(semicolon + 1, end)) : 1000;
 }
 
 static bool is_meant(struct torc_slice token, const char *name)
 {
-	return is(token, name) || (is(token, "x-gzip") && !strcmp(name, "gzip"));
+	return torc__http_slice_is_word(token, name) ||
+	       (torc__http_slice_is_word(token, "x-gzip") && !strcmp(name, "gzip"));
 }
 
 /* How much a coding is wanted, by its own name; where it is not said, as one of all others: *ret_other. */
@@ -71,7 +58,7 @@ static int wish(const struct torc_http_exchange *x, const char *name, int *ret_o
 
 			if (is_meant(token, name))
 				own = q;
-			else if (is(token, "*"))
+			else if (torc__http_slice_is_word(token, "*"))
 				other = q;
 		}
 	*ret_other = other;

@@ -39,11 +39,6 @@ bool torc__http_added(const struct torc_http_exchange *x, const char *name, size
 	return find_line(x, name, at, ret_value) != NULL;
 }
 
-static bool is(struct torc_slice s, const char *text)
-{
-	return s.len == strlen(text) && !strncasecmp(s.data, text, s.len);
-}
-
 bool torc__http_added_has(const struct torc_http_exchange *x, const char *name, const char *element)
 {
 	struct torc_slice list, found;
@@ -51,7 +46,7 @@ bool torc__http_added_has(const struct torc_http_exchange *x, const char *name, 
 
 	while (find_line(x, name, &at, &list))
 		while (torc_http_next_element(&list, &found))
-			if (is(found, element))
+			if (torc__http_slice_is_word(found, element))
 				return true;
 	return false;
 }

@@ -13,20 +13,6 @@
 
 /* --- what the client sends: name=value, divided by "; " --- */
 
-static bool is_blank(char c)
-{
-	return c == ' ' || c == '\t';
-}
-
-static struct torc_slice trim(const char *p, const char *end)
-{
-	while (p < end && is_blank(*p))
-		p++;
-	while (p < end && is_blank(end[-1]))
-		end--;
-	return (struct torc_slice){ p, (size_t)(end - p) };
-}
-
 static bool split(struct torc_slice text, struct torc_slice *ret_name, struct torc_slice *ret_value)
 {
 	const char *end = text.data + text.len;
@@ -34,8 +20,8 @@ static bool split(struct torc_slice text, struct torc_slice *ret_name, struct to
 
 	if (!equals)
 		return false;
-	*ret_name = trim(text.data, equals);
-	*ret_value = trim(equals + 1, end);
+	*ret_name = torc__http_trim(text.data, equals);
+	*ret_value = torc__http_trim(equals + 1, end);
 	if (ret_value->len >= 2 && *ret_value->data == '"' &&
 	    ret_value->data[ret_value->len - 1] == '"') {
 		ret_value->data++;

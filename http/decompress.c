@@ -176,11 +176,6 @@ static int open_decoder(struct decoder *d)
 
 /* --- the steps --- */
 
-static bool is(struct torc_slice s, const char *text)
-{
-	return s.len == strlen(text) && !strncasecmp(s.data, text, s.len);
-}
-
 /* The coding of the body; false: there is none. */
 static bool coding_of(const struct torc_http_exchange *x, struct torc_slice *ret_coding)
 {
@@ -189,7 +184,7 @@ static bool coding_of(const struct torc_http_exchange *x, struct torc_slice *ret
 
 	while (torc_http_next_value(x, "Content-Encoding", &at, &list))
 		while (torc_http_next_element(&list, &element)) {
-			if (is(element, "identity"))
+			if (torc__http_slice_is_word(element, "identity"))
 				continue;
 			coding = element;
 			count++;
@@ -208,9 +203,9 @@ static int refuse(struct torc_http_exchange *x, const char *accepted)
 
 static enum format format_of(struct torc_slice coding)
 {
-	if (is(coding, "gzip") || is(coding, "x-gzip"))
+	if (torc__http_slice_is_word(coding, "gzip") || torc__http_slice_is_word(coding, "x-gzip"))
 		return GZIP;
-	return is(coding, "deflate") ? DEFLATE : NONE;
+	return torc__http_slice_is_word(coding, "deflate") ? DEFLATE : NONE;
 }
 
 int torc_http_decompress(struct torc_http_exchange *x, void *arg)

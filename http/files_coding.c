@@ -41,39 +41,25 @@ struct wishes {
 	int q[CODINGS], identity, other;
 };
 
-static bool is(struct torc_slice token, const char *text)
-{
-	return token.len == strlen(text) && !strncasecmp(token.data, text, token.len);
-}
-
 static int *wish_of(struct wishes *w, struct torc_slice token)
 {
 	for (size_t i = 0; i < CODINGS; i++)
-		if (is(token, codings[i].name))
+		if (torc__http_slice_is_word(token, codings[i].name))
 			return &w->q[i];
-	if (is(token, "x-gzip"))
+	if (torc__http_slice_is_word(token, "x-gzip"))
 		return &w->q[CODINGS - 1];
-	if (is(token, "identity"))
+	if (torc__http_slice_is_word(token, "identity"))
 		return &w->identity;
-	return is(token, "*") ? &w->other : NULL;
-}
-
-static struct torc_slice trim(const char *begin, const char *end)
-{
-	while (begin < end && (*begin == ' ' || *begin == '\t'))
-		begin++;
-	while (begin < end && (end[-1] == ' ' || end[-1] == '\t'))
-		end--;
-	return (struct torc_slice){ begin, (size_t)(end - begin) };
+	return torc__http_slice_is_word(token, "*") ? &w->other : NULL;
 }
 
 static void read_element(struct wishes *w, const char *begin, const char *end)
 {
 	const char *semicolon = memchr(begin, ';', (size_t)(end - begin));
-	int *wish = wish_of(w, trim(begin, semicolon ? semicolon : end));
+	int *wish = wish_of(w, torc__http_trim(begin, semicolon ? semicolon : end));
 
 	if (wish)
-		*wish = semicolon ? torc__http_q(trim(semicolon + 1, end)) : 1000;
+		*wish = semicolon ? torc__http_q(torc__http_trim(semicolon + 1, end)) : 1000;
 }
 
 static void read_list(struct wishes *w, struct torc_slice list)

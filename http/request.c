@@ -96,20 +96,6 @@ bool torc_http_next_field(const struct torc_http_exchange *x, size_t *at,
 	return true;
 }
 
-static bool is_space(char c)
-{
-	return c == ' ' || c == '\t';
-}
-
-static struct torc_slice trim(const char *data, const char *end)
-{
-	while (data < end && is_space(*data))
-		data++;
-	while (data < end && is_space(end[-1]))
-		end--;
-	return (struct torc_slice){ data, (size_t)(end - data) };
-}
-
 /* The comma that ends the first element, or the end. */
 static const char *element_end(const char *p, const char *end)
 {
@@ -132,7 +118,7 @@ bool torc_http_next_element(struct torc_slice *list, struct torc_slice *ret_elem
 	while (p < end && !element.len) {
 		const char *comma = element_end(p, end);
 
-		element = trim(p, comma);
+		element = torc__http_trim(p, comma);
 		p = comma < end ? comma + 1 : end;
 	}
 	*list = (struct torc_slice){ p, (size_t)(end - p) };
@@ -157,7 +143,7 @@ bool torc_http_next_trailer(const struct torc_http_exchange *x, size_t *at,
 	end = memchr(line, '\r', t->len - *at);
 	colon = memchr(line, ':', t->len - *at);
 	*ret_name = (struct torc_slice){ line, (size_t)(colon - line) };
-	*ret_value = trim(colon + 1, end);
+	*ret_value = torc__http_trim(colon + 1, end);
 	*at = (size_t)(end + 2 - t->data);
 	return true;
 }

@@ -10,6 +10,7 @@
 
 #include <netinet/in.h>
 #include <string.h>
+#include <strings.h>
 
 #include <torc/core/scope.h>
 #include <torc/http/filter.h>
@@ -218,6 +219,22 @@ ssize_t torc__http_percent_decode(const char *from, size_t len, char *to, bool f
 static inline bool torc__http_slice_is(struct torc_slice s, const char *text)
 {
 	return strlen(text) == s.len && !memcmp(text, s.data, s.len);
+}
+
+/* In any case: tokens that are names (RFC 9110, section 5.6.2). */
+static inline bool torc__http_slice_is_word(struct torc_slice s, const char *text)
+{
+	return strlen(text) == s.len && !strncasecmp(text, s.data, s.len);
+}
+
+/* Without the optional white space at its ends: RFC 9110, section 5.6.3. */
+static inline struct torc_slice torc__http_trim(const char *begin, const char *end)
+{
+	while (begin < end && (*begin == ' ' || *begin == '\t'))
+		begin++;
+	while (begin < end && (end[-1] == ' ' || end[-1] == '\t'))
+		end--;
+	return (struct torc_slice){ begin, (size_t)(end - begin) };
 }
 
 /* The request makes no sense: when the handler returns the error without an answer, it becomes 4xx. */
