@@ -142,6 +142,7 @@ static struct {
 	unsigned kept_count;
 	const char *base; /* the directory */
 	void *arg;        /* the script's */
+	bool lost;        /* what only comes once has not come */
 } run;
 
 __attribute__((format(printf, 1, 2))) static void say(const char *format, ...)
