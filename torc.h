@@ -55,6 +55,7 @@
 #include <torc/http/router.h>
 #include <torc/http/security.h>
 #include <torc/http/server.h>
+#include <torc/http/url.h>
 #include <torc/io/activation.h>
 #include <torc/io/address.h>
 #include <torc/io/child.h>
