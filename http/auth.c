@@ -22,12 +22,12 @@ bool torc_http_equal(const void *a, size_t a_len, const void *b, size_t b_len)
 
 const char *torc_http_user(const struct torc_http_exchange *x)
 {
-	return torc_http_get(x, &user_key);
+	return torc_http_local_get(x, &user_key);
 }
 
 int torc_http_set_user(struct torc_http_exchange *x, const char *user)
 {
-	return torc_http_set(x, &user_key, (void *)(uintptr_t)user);
+	return torc_http_local_set(x, &user_key, (void *)(uintptr_t)user);
 }
 
 /* --- credentials --- */

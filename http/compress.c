@@ -92,7 +92,7 @@ static bool is_type(const char *type, const char *const *types)
 }
 
 /* May it be changed at all, and is it of a kind that shrinks? */
-static bool is_eligible(const struct compressor *c, const struct torc_http_response *r)
+static bool is_eligible(const struct compressor *c, const struct torc_http_response_head *r)
 {
 	const char *const *types = c->options->types ? c->options->types : default_types;
 	struct torc_slice value;
@@ -274,7 +274,7 @@ static void mark(struct compressor *c, const struct torc_http_coding *coding)
 }
 
 static int begin_whole(struct compressor *c, const struct torc_http_coding *coding,
-		       struct torc_http_response *r)
+		       struct torc_http_response_head *r)
 {
 	size_t len = (size_t)r->length;
 	int failed = open_encoder(c, coding, level_of(c->options, coding->name), len, len);
@@ -292,7 +292,7 @@ static int begin_whole(struct compressor *c, const struct torc_http_coding *codi
 }
 
 static int open_for_parts(struct compressor *c, const struct torc_http_coding *coding,
-			  const struct torc_http_response *r)
+			  const struct torc_http_response_head *r)
 {
 	if (c->x->head.method == TORC__HTTP_HEAD)
 		return 0; /* nothing will follow */
@@ -302,7 +302,7 @@ static int open_for_parts(struct compressor *c, const struct torc_http_coding *c
 }
 
 static int begin_parts(struct compressor *c, const struct torc_http_coding *coding,
-		       struct torc_http_response *r)
+		       struct torc_http_response_head *r)
 {
 	int failed;
 
@@ -331,7 +331,7 @@ static void begin_not_modified(struct compressor *c, bool coded)
 
 /* 0: compressed, in parts; 1: there is nothing more for the filter to do. */
 static int begin(struct torc_http_filter *f, struct torc_http_exchange *x,
-		 struct torc_http_response *r)
+		 struct torc_http_response_head *r)
 {
 	struct compressor *c = (struct compressor *)f;
 	struct torc__http_choice choice =

@@ -180,7 +180,7 @@ static struct torc__http_value *find_value(const struct torc_http_exchange *x, c
 	return v;
 }
 
-int torc_http_set(struct torc_http_exchange *x, const void *key, void *value)
+int torc_http_local_set(struct torc_http_exchange *x, const void *key, void *value)
 {
 	struct torc__http_value *v = find_value(x, key);
 
@@ -196,7 +196,7 @@ int torc_http_set(struct torc_http_exchange *x, const void *key, void *value)
 	return 0;
 }
 
-void *torc_http_get(const struct torc_http_exchange *x, const void *key)
+void *torc_http_local_get(const struct torc_http_exchange *x, const void *key)
 {
 	const struct torc__http_value *v = find_value(x, key);
 

@@ -108,19 +108,19 @@ TORC_API TORC_MUST_CHECK int torc_http_defer(struct torc_http_exchange *x, void 
 					     void *arg);
 
 /*
- * torc_http_set - leave a value for later steps and the handler; torc_http_get finds it.
+ * torc_http_local_set - leave a value for later steps and the handler; torc_http_local_get finds it.
  *
  *	static const char user_key;			its address is the key: nobody else has it
- *	r = torc_http_set(x, &user_key, user);
+ *	r = torc_http_local_set(x, &user_key, user);
  *
- *   @value  borrowed; torc_http_get returns NULL where none was set
+ *   @value  borrowed; torc_http_local_get returns NULL where none was set
  *
  * Returns     0
  *             -ENOMEM   as torc_http_alloc
  */
-TORC_API TORC_MUST_CHECK int torc_http_set(struct torc_http_exchange *x, const void *key,
-					   void *value);
-TORC_API void *torc_http_get(const struct torc_http_exchange *x, const void *key);
+TORC_API TORC_MUST_CHECK int torc_http_local_set(struct torc_http_exchange *x, const void *key,
+						 void *value);
+TORC_API void *torc_http_local_get(const struct torc_http_exchange *x, const void *key);
 
 /* --- the request --- */
 

@@ -9,7 +9,7 @@
  *		...
  *	};
  *
- *	static int begin(struct torc_http_filter *f, struct torc_http_exchange *x, struct torc_http_response *r)
+ *	static int begin(struct torc_http_filter *f, struct torc_http_exchange *x, struct torc_http_response_head *r)
  *	{
  *		return r->type && !strcmp(r->type, "text/plain") ? 0 : 1;	1: not this response
  *	}
@@ -45,7 +45,7 @@
 TORC_BEGIN_DECLS
 
 /* A response that is about to begin. A filter may change it, and add fields. */
-struct torc_http_response {
+struct torc_http_response_head {
 	int status;
 	const char *type; /* Content-Type; NULL: none */
 	uint64_t length;  /* of the body; TORC_NEVER: unknown */
@@ -62,7 +62,7 @@ struct torc_http_filter {
 	 * A filter whose write changes the length sets it to TORC_NEVER.
 	 */
 	int (*begin)(struct torc_http_filter *f, struct torc_http_exchange *x,
-		     struct torc_http_response *r);
+		     struct torc_http_response_head *r);
 	/* Part of the body, 1 byte or more. Neither is called where no body is sent: HEAD, 204, 304. */
 	int (*write)(struct torc_http_filter *f, struct torc_http_exchange *x, const void *data,
 		     size_t len);

@@ -114,8 +114,8 @@ int torc__http_reader_head(struct torc__http_reader *r, enum torc__http_method m
 	if (torc__unlikely(!len))
 		len = read_rest(r, &view);
 	if (torc__unlikely(len < 0))
-		return len == -EBADMSG || len == -EMSGSIZE || len == -EPROTONOSUPPORT ? fail(r, len) :
-										       len;
+		return len == -EBADMSG || len == -EMSGSIZE || len == -EPROTONOSUPPORT ? fail(r, len)
+										      : len;
 	r->head_len = (size_t)len;
 	begin_body(r, method);
 	return 0;
@@ -215,8 +215,8 @@ int torc__http_reader_peek(struct torc__http_reader *r, struct torc_slice *ret_v
 		return 0;
 	if (r->framing == TORC__HTTP_BY_LENGTH)
 		return peek_length(r, ret_view);
-	return r->framing == TORC__HTTP_BY_CHUNKS ? peek_chunks(r, ret_view) :
-						    peek_close(r, ret_view);
+	return r->framing == TORC__HTTP_BY_CHUNKS ? peek_chunks(r, ret_view)
+						  : peek_close(r, ret_view);
 }
 
 void torc__http_reader_consume(struct torc__http_reader *r, size_t n)

@@ -130,22 +130,27 @@ bool torc_http_next_element(struct torc_slice *list, struct torc_slice *ret_elem
 
 /* --- trailers --- */
 
-/* The line at *at, which the decoder has found in order: name ":" OWS value OWS CRLF. */
+bool torc__http_next_line(const char *lines, size_t len, size_t *at, struct torc_slice *ret_name,
+			  struct torc_slice *ret_value)
+{
+	const char *line = lines + *at, *end, *colon;
+
+	if (*at >= len)
+		return false;
+	end = memchr(line, '\r', len - *at);
+	colon = memchr(line, ':', len - *at);
+	*ret_name = (struct torc_slice){ line, (size_t)(colon - line) };
+	*ret_value = torc__http_trim(colon + 1, end);
+	*at = (size_t)(end + 2 - lines);
+	return true;
+}
+
 bool torc_http_next_trailer(const struct torc_http_exchange *x, size_t *at,
 			    struct torc_slice *ret_name, struct torc_slice *ret_value)
 {
 	const struct torc__http_text *t = &x->trailers;
-	const char *line, *end, *colon;
 
-	if (!x->body_done || *at >= t->len)
-		return false;
-	line = t->data + *at;
-	end = memchr(line, '\r', t->len - *at);
-	colon = memchr(line, ':', t->len - *at);
-	*ret_name = (struct torc_slice){ line, (size_t)(colon - line) };
-	*ret_value = torc__http_trim(colon + 1, end);
-	*at = (size_t)(end + 2 - t->data);
-	return true;
+	return x->body_done && torc__http_next_line(t->data, t->len, at, ret_name, ret_value);
 }
 
 bool torc_http_trailer(const struct torc_http_exchange *x, const char *name,

@@ -120,7 +120,7 @@ static int name_request(struct torc_http_exchange *x,
 		make_id(id);
 	}
 	r = field ? torc_http_keep_field(x, field, id) : keep_default(x, id, len);
-	return r ? r : torc_http_set(x, &id_key, id);
+	return r ? r : torc_http_local_set(x, &id_key, id);
 }
 
 int torc_http_request_id_handle(struct torc_http_exchange *x, void *arg)
@@ -132,5 +132,5 @@ int torc_http_request_id_handle(struct torc_http_exchange *x, void *arg)
 
 const char *torc_http_request_id(const struct torc_http_exchange *x)
 {
-	return torc_http_get(x, &id_key);
+	return torc_http_local_get(x, &id_key);
 }

@@ -408,7 +408,7 @@ static int write_body(struct torc_http_exchange *x, const char *data, size_t len
 }
 
 /* The head, and a body if it is small enough, in one piece. */
-static int send_head(struct torc_http_exchange *x, const struct torc_http_response *head,
+static int send_head(struct torc_http_exchange *x, const struct torc_http_response_head *head,
 		     size_t body_len)
 {
 	size_t most = HEAD_ROOM + TYPE_MAX + x->extra.len + body_len;
@@ -432,7 +432,7 @@ static int send_head(struct torc_http_exchange *x, const struct torc_http_respon
 
 /* --- whole responses --- */
 
-static int respond_plain(struct torc_http_exchange *x, const struct torc_http_response *head)
+static int respond_plain(struct torc_http_exchange *x, const struct torc_http_response_head *head)
 {
 	size_t len = (size_t)head->length, copied;
 	int r;
@@ -455,7 +455,7 @@ static int respond_plain(struct torc_http_exchange *x, const struct torc_http_re
 }
 
 /* What the filters make of the head. Those that this response is not for are left out. */
-static int begin_filters(struct torc_http_exchange *x, struct torc_http_response *head)
+static int begin_filters(struct torc_http_exchange *x, struct torc_http_response_head *head)
 {
 	struct torc_http_filter **link = &x->filters;
 
@@ -472,13 +472,13 @@ static int begin_filters(struct torc_http_exchange *x, struct torc_http_response
 	return check_response(x, head->status, head->type);
 }
 
-static int begin_plain(struct torc_http_exchange *x, const struct torc_http_response *head)
+static int begin_plain(struct torc_http_exchange *x, const struct torc_http_response_head *head)
 {
 	prepare(x, head->status, head->length);
 	return send_head(x, head, 0);
 }
 
-static int respond_filtered(struct torc_http_exchange *x, struct torc_http_response *head)
+static int respond_filtered(struct torc_http_exchange *x, struct torc_http_response_head *head)
 {
 	const void *body = head->body;
 	size_t len = (size_t)head->length;
@@ -507,7 +507,7 @@ static int respond_filtered(struct torc_http_exchange *x, struct torc_http_respo
 int torc_http_respond(struct torc_http_exchange *x, int status, const char *type, const void *body,
 		      size_t len)
 {
-	struct torc_http_response head = { status, type, len, body };
+	struct torc_http_response_head head = { status, type, len, body };
 	int r = check_response(x, status, type);
 
 	if (r < 0)
@@ -633,7 +633,7 @@ int torc_http_inform(struct torc_http_exchange *x, int status, const struct torc
 
 int torc_http_begin(struct torc_http_exchange *x, int status, const char *type, uint64_t length)
 {
-	struct torc_http_response head = { status, type, length, NULL };
+	struct torc_http_response_head head = { status, type, length, NULL };
 	int r = check_response(x, status, type);
 
 	if (r < 0)

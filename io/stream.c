@@ -152,7 +152,8 @@ void torc__stream_on_rx(struct torc_op *op, int res, unsigned cqe_flags)
 	else if (res != -ECANCELED && res != -EINTR && res != -EAGAIN)
 		s->rx_error = res;
 	/* A cancellation may start operations, which has to wait until the completions are handed out. */
-	if (torc__unlikely(s->watcher && !s->rx_wait && (res <= 0 || s->watch_bytes) && has_news(s))) {
+	if (torc__unlikely(s->watcher && !s->rx_wait && (res <= 0 || s->watch_bytes) &&
+			   has_news(s))) {
 		s->watch_due = true;
 		torc__stream_defer(s);
 	}

@@ -206,6 +206,10 @@ int torc__http_fail_body(struct torc_http_exchange *x, int error);
 /* Is it in a coding that nobody undoes? */
 bool torc__http_body_is_coded(const struct torc_http_exchange *x);
 
+/* The next of some trailers, which the decoder of chunks has found in order: name ":" OWS value OWS CRLF each. */
+bool torc__http_next_line(const char *lines, size_t len, size_t *at, struct torc_slice *ret_name,
+			  struct torc_slice *ret_value);
+
 /* Skip what the handler left of the body. Returns 0, or < 0 when the connection cannot go on. */
 int torc__http_skip_body(struct torc_http_exchange *x);
 

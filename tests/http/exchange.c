@@ -150,11 +150,11 @@ static int use_memory(struct torc_http_exchange *x, void *arg)
 	struct world *w = arg;
 
 	*trace = '\0';
-	check(!torc_http_get(x, &keys[0]));
-	check_eq(torc_http_set(x, &keys[0], trace), 0);
-	check_eq(torc_http_set(x, &keys[1], w), 0);
-	check_eq(torc_http_set(x, &keys[0], w), 0);
-	check(torc_http_get(x, &keys[0]) == w && torc_http_get(x, &keys[1]) == w);
+	check(!torc_http_local_get(x, &keys[0]));
+	check_eq(torc_http_local_set(x, &keys[0], trace), 0);
+	check_eq(torc_http_local_set(x, &keys[1], w), 0);
+	check_eq(torc_http_local_set(x, &keys[0], w), 0);
+	check(torc_http_local_get(x, &keys[0]) == w && torc_http_local_get(x, &keys[1]) == w);
 	defer_note(x, w, '1');
 	defer_note(x, w, '2');
 	if (torc_http_path_is(x, "/much"))
@@ -192,7 +192,7 @@ static int use_none(struct torc_http_exchange *x, void *arg)
 	(void)arg;
 	while (torc_http_alloc(x, 16))
 		;
-	check_eq(torc_http_set(x, arg, arg), -ENOMEM);
+	check_eq(torc_http_local_set(x, arg, arg), -ENOMEM);
 	check_eq(torc_http_defer(x, note, NULL), -ENOMEM);
 	return SAY(x, "none");
 }
@@ -511,7 +511,7 @@ struct doubler {
 };
 
 static int double_begin(struct torc_http_filter *f, struct torc_http_exchange *x,
-			struct torc_http_response *r)
+			struct torc_http_response_head *r)
 {
 	struct doubler *d = (struct doubler *)f;
 

@@ -37,7 +37,7 @@ struct passing {
 };
 
 static inline int passing_begin(struct torc_http_filter *f, struct torc_http_exchange *x,
-				struct torc_http_response *r)
+				struct torc_http_response_head *r)
 {
 	(void)f, (void)x;
 	if (one_in(4))
