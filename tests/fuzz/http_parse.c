@@ -1,13 +1,16 @@
 /*
- * http_parse.c - fuzz the request head parser and the chunked decoder.
+ * http_parse.c - fuzz the parsers of heads and of URLs, and the chunked decoder.
  *
- * The input is taken for a head, and what follows a good head, or the whole of a bad one, for a
- * chunked body.  Checked: all instruction sets agree, also with a plain parser written for the tests,
+ * The input is taken for a head of a request, and of a response, for a URL and a reference to be resolved, and what follows a good
+ * head of a request, or the whole of a bad one, for a chunked body.  Checked: all instruction sets agree, also with a plain parser written for the tests,
  * a refused prefix stays refused, views lie inside the input, and a chunked body means the same however
  * it is cut.
  *
  * With -DTORC_FUZZ_REPLAY it is a plain program that replays the files named as arguments.
  */
+#include <torc/http/url.h>
+
+#include <errno.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -36,6 +39,9 @@ struct result {
 	struct torc__http_field fields[FIELDS];
 };
 
+/* Which of the two kinds of heads. */
+static bool response;
+
 static void parse_with(struct result *r, enum torc__http_isa isa, const char *buf, size_t len)
 {
 	static const struct torc__http_limits limits = { 200, 1000, FIELDS };
@@ -44,7 +50,8 @@ static void parse_with(struct result *r, enum torc__http_isa isa, const char *bu
 	memset(r, 0, sizeof(*r));
 	r->head.fields = r->fields;
 	r->head.field_capacity = FIELDS;
-	r->status = torc__http_parse_request(&r->head, buf, len, &limits);
+	r->status = (response ? torc__http_parse_response : torc__http_parse_request)(&r->head, buf,
+										      len, &limits);
 }
 
 static void require_same(const struct result *a, const struct result *b)
@@ -73,9 +80,14 @@ static void require_sane(const struct result *r, const char *buf, size_t len)
 	require((size_t)r->status <= len && h->field_count <= FIELDS);
 	require(memcmp(buf + r->status - 4, "\r\n\r\n", 4) == 0);
 	require(!(h->chunked && h->has_length) && h->content_length <= INT64_MAX);
-	require(h->minor == 0 || h->authority.len > 0);
-	require_inside(h->target, buf, len);
-	require_inside(h->query, h->query.len ? buf : h->query.data, len);
+	if (response) {
+		require(h->status >= 100 && h->status <= 599 && h->minor <= 1);
+		require_inside(h->reason, buf, len);
+	} else {
+		require(h->minor == 0 || h->authority.len > 0);
+		require_inside(h->target, buf, len);
+		require_inside(h->query, h->query.len ? buf : h->query.data, len);
+	}
 	for (unsigned i = 0; i < h->field_count; i++) {
 		require(h->fields[i].name.len > 0);
 		require_inside(h->fields[i].name, buf, len);
@@ -106,7 +118,7 @@ static void require_reference(const struct result *r, const char *buf, size_t le
 
 	if (len >= 1000 || !line || line - buf > 200)
 		return;
-	reference_parse(&ref, buf, len, FIELDS);
+	(response ? reference_parse_response : reference_parse)(&ref, buf, len, FIELDS);
 	require(ref.status == r->status || (ref.status == 0 && r->status < 0));
 	if (r->status > 0) {
 		const char *what = reference_difference(&ref, &r->head);
@@ -186,15 +198,58 @@ static void fuzz_body(const char *buf, size_t len)
 	require(whole.data_len == pieces.data_len && whole.hash == pieces.hash);
 }
 
+/* Text of @len bytes is the same in memory that just holds it, and too long for memory of one byte less. */
+static void require_normal_form(const char *text, size_t len)
+{
+	char *exact = exact_copy(text, len + 1);
+
+	require(torc_url_normalize(text, len, exact, len + 1) == (int)len);
+	require(memcmp(exact, text, len) == 0);
+	require(torc_url_normalize(text, len, exact, len) == -ENOSPC);
+	free(exact);
+}
+
+static void fuzz_url(const char *buf, size_t len)
+{
+	static char out[TORC_URL_MAX + 1];
+	const char base[] = "http://a/b/c?d";
+	struct torc_url u;
+	int n = torc_url_parse(buf, len, &u);
+
+	if (n == 0) {
+		n = torc_url_format(&u, out, sizeof(out));
+		require(n > 0 && (size_t)n <= len && torc_url_parse(out, (size_t)n, &u) == 0);
+	}
+	n = torc_url_normalize(buf, len, out, sizeof(out));
+	if (n > 0) {
+		require(torc_url_parse(out, (size_t)n, &u) == 0);
+		require_normal_form(out, (size_t)n);
+	}
+	n = torc_url_resolve(base, sizeof(base) - 1, buf, len, out, sizeof(out));
+	if (n > 0 && !memcmp(out, "http://a/", 9))
+		require(torc_url_parse(out, (size_t)n, &u) == 0);
+}
+
+static int fuzz_heads(const char *buf, size_t size, bool of_responses)
+{
+	int status;
+
+	response = of_responses;
+	status = fuzz_head(buf, size);
+	for (unsigned i = 1; i < 8 && size > 0; i++)
+		fuzz_prefix(buf, (size * i + i * i) / 8 % size, status);
+	return status;
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	char *buf = exact_copy((const char *)data, size);
-	int status = fuzz_head(buf, size);
+	int status = fuzz_heads(buf, size, false);
 	size_t head = status > 0 ? (size_t)status : 0;
 
-	for (unsigned i = 1; i < 8 && size > 0; i++)
-		fuzz_prefix(buf, (size * i + i * i) / 8 % size, status);
+	fuzz_heads(buf, size, true);
 	fuzz_body(buf + head, size - head);
+	fuzz_url(buf, size);
 	free(buf);
 	return 0;
 }

@@ -1,5 +1,5 @@
 /*
- * tests/http/mutate.h - good requests with a few bytes changed, from a seed.
+ * tests/http/mutate.h - good requests and responses with a few bytes changed, from a seed.
  */
 #ifndef TESTS_HTTP_MUTATE_H
 #define TESTS_HTTP_MUTATE_H
@@ -27,6 +27,16 @@ static const char *const seeds[] = {
 	"OPTIONS * HTTP/1.0\r\nConnection: keep-alive\r\nUser-Agent: Mozilla/5.0 (X11; Linux "
 	"x86_64)\r\nAccept: text/html,*/*;q=0.8\r\nCookie: a=b; c=\"d\"\r\n\r\nGET / HTTP",
 	"CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\n\r\n",
+};
+
+static const char *const response_seeds[] = {
+	"HTTP/1.1 200 OK\r\nContent-Length: 42\r\nContent-Type: text/html\r\n\r\n",
+	"HTTP/1.1 404\r\nTransfer-Encoding: chunked\r\nConnection: keep-alive, close\r\n"
+	"Server: x/1.0\r\nSet-Cookie: a=b; Path=/; HttpOnly\r\n\r\n0\r\n\r\n",
+	"HTTP/1.0 302 Found here\r\nlocation: http://[::1]:80/x?y#z\r\nConnection: keep-alive\r\n"
+	"X#Y: \t z \t\r\n\r\n",
+	"HTTP/1.1 101 Switching\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n\x81",
+	"HTTP/2 200\r\n\r\n",
 };
 
 /* Bytes that matter to some rule come more often than others. */
@@ -66,15 +76,26 @@ static inline size_t mutate(char *buf, size_t len, size_t capacity)
 	}
 }
 
-static inline size_t random_request(char *buf, size_t capacity)
+static inline size_t random_head(const char *seed, char *buf, size_t capacity)
 {
-	const char *seed = seeds[random_below(sizeof(seeds) / sizeof(seeds[0]))];
 	size_t len = strlen(seed);
 
 	memcpy(buf, seed, len);
 	for (unsigned i = random_below(4); i > 0; i--)
 		len = mutate(buf, len, capacity);
 	return len;
+}
+
+static inline size_t random_request(char *buf, size_t capacity)
+{
+	return random_head(seeds[random_below(sizeof(seeds) / sizeof(seeds[0]))], buf, capacity);
+}
+
+static inline size_t random_response(char *buf, size_t capacity)
+{
+	const unsigned count = sizeof(response_seeds) / sizeof(response_seeds[0]);
+
+	return random_head(response_seeds[random_below(count)], buf, capacity);
 }
 
 #endif

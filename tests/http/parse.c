@@ -871,6 +871,27 @@ Test(http_parse, all_instruction_sets_agree_on_random_requests)
 	cr_assert_lt(accepted, 250000, "even %u", accepted);
 }
 
+Test(http_parse, all_instruction_sets_agree_on_random_responses, .init = responses)
+{
+	static struct result whole, prefix;
+	unsigned accepted = 0;
+	char buf[1024];
+
+	for (unsigned i = 0; i < 50000; i++) {
+		size_t len = random_response(buf, sizeof(buf));
+		size_t cut = random_below((unsigned)len);
+
+		parse_all(&prefix, guarded(buf, cut), cut, &limits, "prefix");
+		parse_all(&whole, guarded(buf, len), len, &limits, "whole");
+		accepted += whole.status > 0;
+		if (prefix.status != 0)
+			cr_assert_eq(prefix.status, whole.status, "%u: %d became %d at %zu", i,
+				     prefix.status, whole.status, cut);
+	}
+	cr_assert_gt(accepted, 5000, "only %u", accepted);
+	cr_assert_lt(accepted, 40000, "even %u", accepted);
+}
+
 Test(http_parse, all_instruction_sets_classify_random_bytes_alike)
 {
 	struct torc__http_scan scalar, vector;

@@ -1,5 +1,5 @@
 /*
- * tests/http/reference.h - a request head read the plain way: a line at a time, a byte at a time, every rule where the
+ * tests/http/reference.h - a head, of a request or a response, read the plain way: a line at a time, a byte at a time, every rule where the
  * RFC has it. It shares nothing with http/internal/parse*.c but the names of things, and decides the same.
  *
  * A line counts once its CRLF is there. The parser may refuse before that; then no continuation may be good.
@@ -8,6 +8,7 @@
 #define TESTS_HTTP_REFERENCE_H
 
 #include <arpa/inet.h>
+#include <errno.h>
 #include <string.h>
 #include <strings.h>
 
@@ -20,8 +21,10 @@ struct reference_field {
 };
 
 struct reference {
-	int status; /* as torc__http_parse_request, without limits but that of the fields */
-	struct torc_slice method, target, path, query, authority;
+	int status; /* as torc__http_parse_*, without limits but that of the fields */
+	bool response;
+	unsigned code;
+	struct torc_slice reason, method, target, path, query, authority;
 	enum torc__http_form form;
 	unsigned minor, field_count;
 	struct reference_field fields[REFERENCE_FIELDS];
@@ -251,6 +254,38 @@ static inline int reference_request_line(struct reference *r, const char *line, 
 	return status > 0 ? reference_target(r) : status;
 }
 
+/* --- the status line, RFC 9112 4 --- */
+
+static inline int reference_status_line(struct reference *r, const char *line, size_t len)
+{
+	size_t at = 6;
+
+	if (len < 6 || memcmp(line, "HTTP/", 5) || !reference_digit(line[5]))
+		return -400;
+	if (at < len && line[at] == '.') {
+		if (at + 1 == len || !reference_digit(line[at + 1]))
+			return -400;
+		at += 2;
+	}
+	if (at == len || line[at] != ' ')
+		return -400;
+	if (at != 8 || line[5] != '1' || line[7] > '1')
+		return -505;
+	r->minor = (unsigned)(line[7] - '0');
+	if (len < 12 || !reference_digit(line[9]) || !reference_digit(line[10]) ||
+	    !reference_digit(line[11]))
+		return -400;
+	r->code = (unsigned)(line[9] - '0') * 100 + (unsigned)(line[10] - '0') * 10 +
+		  (unsigned)(line[11] - '0');
+	if (r->code < 100 || r->code > 599 || (len > 12 && line[12] != ' '))
+		return -400;
+	for (at = 13; at < len; at++)
+		if (!reference_text(line[at]))
+			return -400;
+	r->reason = len > 13 ? reference_slice(line + 13, len - 13) : reference_slice("", 0);
+	return 1;
+}
+
 /* --- fields, RFC 9112 5 and 6 --- */
 
 static inline struct torc_slice reference_trim(const char *start, size_t len)
@@ -312,7 +347,7 @@ static inline int reference_host(struct reference *r, struct torc_slice value)
 
 static inline int reference_apply(struct reference *r, const struct reference_field *f)
 {
-	if (reference_equal_any_case(f->name, "host"))
+	if (reference_equal_any_case(f->name, "host") && !r->response)
 		return reference_host(r, f->value);
 	if (reference_equal_any_case(f->name, "content-length"))
 		return reference_length(r, f->value);
@@ -362,17 +397,17 @@ static inline int reference_field_line(struct reference *r, const char *line, si
 
 static inline int reference_finish(struct reference *r)
 {
-	if (r->minor && !r->host)
+	if (r->minor && !r->host && !r->response)
 		return -400;
 	r->keep_alive = r->minor ? !r->close : r->keep_alive && !r->close;
 	r->expects = r->expects && r->minor;
 	r->upgrade = r->upgrade && r->upgrade_option && r->minor;
-	return r->bad_expectation ? -417 : 1;
+	return r->bad_expectation && !r->response ? -417 : 1;
 }
 
 static inline int reference_lines(struct reference *r, const char *buf, size_t len, unsigned most)
 {
-	size_t at = len >= 2 && !memcmp(buf, "\r\n", 2) ? 2 : 0;
+	size_t at = !r->response && len >= 2 && !memcmp(buf, "\r\n", 2) ? 2 : 0;
 	bool first = true;
 
 	for (;; first = false) {
@@ -384,8 +419,12 @@ static inline int reference_lines(struct reference *r, const char *buf, size_t l
 		at = (size_t)(end - buf) + 2;
 		if (end == line && !first)
 			break;
-		status = first ? reference_request_line(r, line, (size_t)(end - line))
-			       : reference_field_line(r, line, (size_t)(end - line), most);
+		if (!first)
+			status = reference_field_line(r, line, (size_t)(end - line), most);
+		else if (r->response)
+			status = reference_status_line(r, line, (size_t)(end - line));
+		else
+			status = reference_request_line(r, line, (size_t)(end - line));
 		if (status < 0)
 			return status;
 	}
@@ -397,6 +436,20 @@ static inline void reference_parse(struct reference *r, const char *buf, size_t 
 	memset(r, 0, sizeof(*r));
 	r->path = r->query = r->authority = reference_slice("", 0);
 	r->status = reference_lines(r, buf, len, most < REFERENCE_FIELDS ? most : REFERENCE_FIELDS);
+}
+
+static inline void reference_parse_response(struct reference *r, const char *buf, size_t len,
+					    unsigned most)
+{
+	int status;
+
+	memset(r, 0, sizeof(*r));
+	r->response = true;
+	status = reference_lines(r, buf, len, most < REFERENCE_FIELDS ? most : REFERENCE_FIELDS);
+	r->status = status == -400   ? -EBADMSG
+		    : status == -505 ? -EPROTONOSUPPORT
+		    : status < 0     ? -EMSGSIZE
+				     : status;
 }
 
 static inline bool reference_same_slice(struct torc_slice a, struct torc_slice b)
@@ -428,14 +481,15 @@ static inline bool reference_same_fields(const struct reference *r, const struct
 }
 
 /* What differs first between the two, or NULL; of heads that both accept. */
-static inline const char *reference_difference(const struct reference *r,
-					       const struct torc__http_head *h)
-{
 #define REFERENCE_CHECK(same, what)  \
 	do {                         \
 		if (!(same))         \
 			return what; \
 	} while (0)
+
+static inline const char *reference_difference_of_requests(const struct reference *r,
+							   const struct torc__http_head *h)
+{
 	REFERENCE_CHECK(reference_same_slice(r->method, h->method_name), "method");
 	REFERENCE_CHECK(reference_same_slice(r->target, h->target), "target");
 	REFERENCE_CHECK(reference_same_slice(r->path, h->path), "path");
@@ -443,12 +497,24 @@ static inline const char *reference_difference(const struct reference *r,
 	REFERENCE_CHECK(r->has_query == h->has_query, "has_query");
 	REFERENCE_CHECK(reference_same_slice(r->authority, h->authority), "authority");
 	REFERENCE_CHECK(r->form == h->form, "form");
+	REFERENCE_CHECK(r->expects == h->expect_continue, "expect_continue");
+	return NULL;
+}
+
+static inline const char *reference_difference(const struct reference *r,
+					       const struct torc__http_head *h)
+{
+	const char *what = r->response ? NULL : reference_difference_of_requests(r, h);
+
+	if (what)
+		return what;
+	REFERENCE_CHECK(!r->response || r->code == h->status, "status");
+	REFERENCE_CHECK(!r->response || reference_same_slice(r->reason, h->reason), "reason");
 	REFERENCE_CHECK(r->minor == h->minor, "minor");
 	REFERENCE_CHECK(r->has_length == h->has_length, "has_length");
 	REFERENCE_CHECK(r->length == h->content_length, "length");
 	REFERENCE_CHECK(r->chunked == h->chunked, "chunked");
 	REFERENCE_CHECK(r->keep_alive == h->keep_alive, "keep_alive");
-	REFERENCE_CHECK(r->expects == h->expect_continue, "expect_continue");
 	REFERENCE_CHECK(r->upgrade == h->upgrade, "upgrade");
 	REFERENCE_CHECK(r->field_count == h->field_count, "field_count");
 	REFERENCE_CHECK(reference_same_fields(r, h), "fields");
