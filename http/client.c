@@ -66,7 +66,7 @@ static int set_options(struct torc_http_client *client,
 		*o = *options;
 	fill_in(o);
 	if (o->fields > FIELDS_MAX || o->head_bytes > TORC_STREAM_VIEW_MAX ||
-	    !torc__http_is_field_value(o->user_agent))
+	    (o->connect_to && o->proxy) || !torc__http_is_field_value(o->user_agent))
 		return -EINVAL;
 	client->limits = (struct torc__http_limits){ .line_bytes = o->head_bytes,
 						     .head_bytes = o->head_bytes,
@@ -233,7 +233,8 @@ struct torc__http_pool *torc__http_client_pool(struct torc_http_client *client)
 void torc_http_client_stats(const struct torc_http_client *client,
 			    struct torc_http_client_stats *ret)
 {
-	const struct torc__http_pool *pool = &client->pools[torc_loop_index() - client->first_loop];
+	const struct torc__http_pool *pool =
+		torc__http_client_pool((struct torc_http_client *)(uintptr_t)client);
 
 	*ret = (struct torc_http_client_stats){
 		.connections = pool->connections,

@@ -111,7 +111,7 @@ struct torc_http_client_options {
 	const struct torc_dial_options *dial;
 	struct torc_http_jar *jar; /* cookies; default: none */
 	const char *user_agent;    /* default "torc/VERSION"; "": none */
-	/* Instead of all of a URL's host and port, the address (io/address.h) to connect to: "unix:/run/docker.sock". Without TLS. */
+	/* Instead of all of a URL's host and port, the address (io/address.h) to connect to: "unix:/run/docker.sock". Not with `proxy`. */
 	const char *connect_to;
 };
 
@@ -124,7 +124,7 @@ struct torc_http_client_options {
  *   @options  may be NULL
  *
  * Returns     0
- *             -EINVAL   an option out of its range; a proxy that is none, or is asked by TLS
+ *             -EINVAL   an option out of its range; a proxy that is none, or is asked by TLS; a proxy and connect_to
  *             -ENOMEM
  *             -EAGAIN   no fiber could be started (torc_group_spawn)
  *             -ECANCELED, -ETIMEDOUT   the scope

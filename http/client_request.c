@@ -209,6 +209,8 @@ static int await_response(struct torc_http_response *res)
 	int r;
 
 	res->phase = "waiting for the response";
+	if (!res->upload.running && res->upload.result < 0)
+		return res->upload.result;
 	torc_scope_enter(&res->await, res->upload.running ? TORC_NEVER : ns);
 	res->awaiting = true;
 	do
@@ -275,6 +277,7 @@ static int prepare(struct torc_http_response *res)
 	int r = 0;
 
 	reset(res);
+	*res->detail = '\0';
 	res->expects = res->request.expect_continue && res->has_body;
 	if (res->has_body)
 		r = torc__http_upload_measure(res, &res->upload.left);
