@@ -37,6 +37,7 @@
 #include <torc/executor/process.h>
 #include <torc/executor/wait.h>
 #include <torc/http/auth.h>
+#include <torc/http/authorize.h>
 #include <torc/http/client.h>
 #include <torc/http/compress.h>
 #include <torc/http/cookie.h>

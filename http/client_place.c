@@ -4,6 +4,7 @@
  * A few hundred nanoseconds of a request would go into its URL otherwise, and programs ask the same ones again and again.
  */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -25,16 +26,15 @@ static uint32_t hash_of(const char *text, size_t len)
 	return (uint32_t)(hash >> 32);
 }
 
-/* What is the same for all URLs of an origin, and of no other, on this client. */
-static void set_key(struct torc__http_place *place)
+static int set_origin(struct torc__http_place *place)
 {
+	size_t len = (size_t)sprintf(place->origin, "%s://", place->secure ? "https" : "http");
+	int r = torc_url_host(&place->parts, place->origin + len, sizeof(place->origin) - len);
+
+	place->host = place->origin + len;
 	/* All that goes through a proxy without a tunnel goes to the proxy. */
-	if (place->proxy && !place->secure) {
-		strcpy(place->key, "proxy");
-		return;
-	}
-	memcpy(place->key, place->secure ? "s:" : "p:", 2);
-	strcpy(place->key + 2, place->host);
+	place->key = place->proxy && !place->secure ? "proxy" : place->origin;
+	return r < 0 ? r : 0;
 }
 
 static int fill_in(struct torc__http_place *place, const struct torc_http_client *client,
@@ -50,12 +50,8 @@ static int fill_in(struct torc__http_place *place, const struct torc_http_client
 	place->secure = torc__http_slice_is(u->scheme, "https");
 	if (!place->secure && !torc__http_slice_is(u->scheme, "http"))
 		return -EPROTONOSUPPORT;
-	r = torc_url_host(u, place->host, sizeof(place->host));
-	if (r < 0)
-		return r;
 	place->proxy = torc__http_proxy_for(client, u);
-	set_key(place);
-	return 0;
+	return set_origin(place);
 }
 
 static int make(struct torc__http_pool *pool, const char *text, size_t len, uint32_t hash,

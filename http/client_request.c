@@ -13,17 +13,14 @@
 #include "http/internal/client.h"
 #include "io/internal/buffers.h"
 
-/* Answers to challenges, of one server. */
-#define TRIES_MAX 3
+/* Challenges to one request that are answered. */
+#define ANSWERS_MAX 4
 
 /* What a response has behind its fields, at least: for HEAD_BYTES and the head that comes back. */
 #define ROOM_BYTES 1024
 
 /* Room for the head of a request, of which most are shorter. */
 #define HEAD_BYTES 512
-
-/* Challenges of one response that are looked at. */
-#define CHALLENGES_MAX 8
 
 /* --- what is asked for --- */
 
@@ -90,52 +87,76 @@ static int begin(struct torc_http_response *res)
 /* --- authorization --- */
 
 static unsigned collect_challenges(const struct torc_http_response *res,
-				   struct torc_slice list[CHALLENGES_MAX])
+				   struct torc_slice list[TORC_HTTP_CHALLENGES_MAX])
 {
 	struct torc_slice name, value;
 	unsigned count = 0;
 	size_t at = 0;
 
-	while (count < CHALLENGES_MAX && torc_http_response_next_field(res, &at, &name, &value))
+	while (count < TORC_HTTP_CHALLENGES_MAX &&
+	       torc_http_response_next_field(res, &at, &name, &value))
 		if (torc__http_slice_is_word(name, "WWW-Authenticate"))
 			list[count++] = value;
 	return count;
 }
 
-/* 1: there is something to say, which is in res->authorization; 0, or an error. */
+static void say_nothing(struct torc_http_response *res)
+{
+	free(res->authorization);
+	res->authorization = NULL;
+}
+
+static int say(struct torc_http_response *res, const char *value)
+{
+	say_nothing(res);
+	if (!torc__http_is_field_value(value))
+		return -EINVAL;
+	res->authorization = strdup(value);
+	if (!res->authorization)
+		return -ENOMEM;
+	res->said++;
+	return 1;
+}
+
+/* 1: there is something new to say; 0: there is not; or an error. */
 static int authorize(struct torc_http_response *res, int status)
 {
-	struct torc_slice list[CHALLENGES_MAX];
-	char target[TORC_URL_MAX + 1];
+	struct torc_slice list[TORC_HTTP_CHALLENGES_MAX];
+	char target[TORC_URL_MAX + 1], value[TORC_HTTP_AUTHORIZATION_MAX];
+	const char *origin = res->place->origin;
 	struct torc_http_challenge c = {
 		.status = status,
 		.method = res->method,
 		.target = target,
+		.origin = { origin, strlen(origin) },
 		.challenges = list,
 		.count = status ? collect_challenges(res, list) : 0,
-		.tries = res->tries,
+		.tries = res->said,
+		.answers = res->answers,
 	};
 	int r;
 
 	if (!res->request.authorize || res->crossed)
 		return 0;
 	r = torc_url_target(&res->place->parts, target, sizeof(target));
-	if (r < 0)
-		return r;
-	r = res->request.authorize(&c, res->authorization, sizeof(res->authorization),
-				   res->request.authorize_arg);
-	if (r <= 0)
-		*res->authorization = '\0';
-	else if (!torc__http_is_field_value(res->authorization))
-		r = -EINVAL;
-	return r;
+	if (r >= 0)
+		r = res->request.authorize(&c, value, sizeof(value), res->request.authorize_arg);
+	return r > 0 ? say(res, value) : r;
 }
 
-/* "http://user:password@host/": as if basic had been asked for. */
-static int authorize_by_url(struct torc_http_response *res)
+/* "http://user:password@host/": as if Basic had been asked for. What the program has to say by other means comes first. */
+static int authorize_unasked(struct torc_http_response *res)
 {
-	*res->authorization = '\0';
-	return 0; /* TODO */
+	char value[TORC_HTTP_AUTHORIZATION_MAX];
+	int r;
+
+	say_nothing(res);
+	res->said = res->answers = 0;
+	r = authorize(res, 0);
+	if (r || res->crossed)
+		return r;
+	r = torc__http_basic_of_url(&res->place->parts, value, sizeof(value));
+	return r > 0 ? say(res, value) : r;
 }
 
 /* --- one attempt --- */
@@ -369,10 +390,8 @@ static int redirect_url(struct torc_http_response *res, struct torc_slice locati
 	r = n < 0 ? n : set_url(res, url, (size_t)n);
 	if (!r && before->secure && !res->place->secure && !res->client->options.allow_downgrade)
 		r = -EPERM;
-	if (!r && !torc_url_same_origin(&before->parts, &res->place->parts)) {
+	if (!r && !torc_url_same_origin(&before->parts, &res->place->parts))
 		res->crossed = true;
-		*res->authorization = '\0';
-	}
 	torc__http_place_put(before);
 	return r == -EINVAL ? -EBADMSG : r;
 }
@@ -395,17 +414,32 @@ static int follow(struct torc_http_response *res)
 	else if (!torc__http_upload_repeats(res))
 		return -ESPIPE;
 	r = redirect_url(res, location);
-	res->tries = 0;
 	return r ? r : 1;
 }
 
 /* The same for a challenge. */
 static int answer_challenge(struct torc_http_response *res)
 {
-	if (res->status != 401 || ++res->tries > TRIES_MAX || !torc__http_upload_repeats(res))
+	if (res->status != 401 || res->answers++ == ANSWERS_MAX || !torc__http_upload_repeats(res))
 		return 0;
 	res->phase = "being asked who we are";
 	return authorize(res, 401);
+}
+
+/* 1: it is to be asked once more. */
+static int conclude(struct torc_http_response *res)
+{
+	int r;
+
+	take_cookies(res);
+	r = answer_challenge(res);
+	if (r)
+		return r;
+	r = follow(res);
+	if (r <= 0)
+		return r;
+	r = authorize_unasked(res);
+	return r < 0 ? r : 1;
 }
 
 static int perform(struct torc_http_response *res)
@@ -413,18 +447,12 @@ static int perform(struct torc_http_response *res)
 	int r = begin(res);
 
 	if (!r)
-		r = authorize_by_url(res);
-	if (r >= 0 && !*res->authorization)
-		r = authorize(res, 0);
+		r = authorize_unasked(res);
 	do {
 		if (r >= 0)
 			r = attempt(res);
-		if (r < 0)
-			return r;
-		take_cookies(res);
-		r = answer_challenge(res);
 		if (!r)
-			r = follow(res);
+			r = conclude(res);
 	} while (r > 0);
 	return r;
 }
@@ -454,8 +482,8 @@ static struct torc_http_response *new_response(struct torc_http_client *client)
 	res = b ? (void *)torc__chunk_take(b, bytes + ROOM_BYTES, &capacity) : NULL;
 	if (!res)
 		return NULL;
-	memset(res, 0, offsetof(struct torc_http_response, authorization));
-	*res->authorization = *res->detail = '\0';
+	memset(res, 0, offsetof(struct torc_http_response, detail));
+	*res->detail = '\0';
 	res->capacity = capacity;
 	res->room = (char *)res + ((bytes + 15) & ~(size_t)15);
 	res->room_left = capacity - (size_t)(res->room - (char *)res);
@@ -472,6 +500,7 @@ static void free_response(struct torc_http_response *res)
 
 	torc__http_response_done(res);
 	torc__http_string_done(&res->head);
+	say_nothing(res);
 	torc__http_place_put(res->place);
 	res->pool->responses--;
 	torc__chunk_give(torc__buffers(torc__self()->loop), (char *)res, res->capacity);

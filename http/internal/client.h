@@ -56,10 +56,11 @@ struct torc__http_place {
 	uint32_t hash;
 	const struct torc__http_proxy *proxy; /* NULL: none */
 	bool secure;
-	struct torc_url parts;                    /* of `url` */
-	char host[TORC_URL_AUTHORITY_MAX + 1];    /* as in Host */
-	char key[2 + TORC_URL_AUTHORITY_MAX + 1]; /* of the origin, or the proxy */
-	char *asked;                              /* [asked_len]: as the program has written it */
+	struct torc_url parts;                       /* of `url` */
+	char origin[8 + TORC_URL_AUTHORITY_MAX + 1]; /* "https://example.org" */
+	const char *host;                            /* the part of it that is in Host */
+	const char *key; /* the same for all that may share a connection */
+	char *asked;     /* [asked_len]: as the program has written it */
 	size_t asked_len;
 	char url[]; /* normalised */
 };
@@ -161,7 +162,9 @@ struct torc_http_response {
 	bool expects;      /* 100 Continue, before the body */
 	bool body_owed;    /* announced, and not sent */
 	bool crossed;      /* another origin than the program has asked */
-	unsigned redirects, tries, interim;
+	unsigned redirects, interim;
+	char *authorization;           /* malloc'd; NULL: nothing is said */
+	unsigned said, answers;        /* requests with that, and 401 to this request */
 	struct torc__http_string head; /* of the request, as it is sent */
 
 	/* the exchange */
@@ -192,7 +195,6 @@ struct torc_http_response {
 	struct torc_slice out; /* decoded */
 
 	/* From here on it is not cleared when it is made. */
-	char authorization[1024];
 	char detail[256];                 /* more about what went wrong */
 	struct torc__http_field fields[]; /* [limits.fields] */
 };
