@@ -47,6 +47,7 @@
 #include <torc/http/files.h>
 #include <torc/http/filter.h>
 #include <torc/http/form.h>
+#include <torc/http/form_data.h>
 #include <torc/http/health.h>
 #include <torc/http/jar.h>
 #include <torc/http/limit.h>

@@ -1,13 +1,16 @@
 /*
- * Forms with files: what browsers send, what nobody should, cut at every byte.
+ * Forms with files: what browsers send, what nobody should, cut at every byte; and how they are sent.
  */
 #include "tests/http/world.h"
 
 #include <dirent.h>
 
 #include <torc/core/fiber.h>
+#include <torc/core/sim.h>
 #include <torc/executor/offload.h>
+#include <torc/http/form_data.h>
 #include <torc/http/multipart.h>
+#include <torc/io/contents.h>
 
 #include "http/internal/multipart.h"
 
@@ -603,4 +606,343 @@ Test(http_multipart, reads_what_curl_sends)
 	if (system("command -v curl >/dev/null"))
 		cr_skip_test("there is no curl");
 	run_world_with(&(struct world){ 0 }, take_form, upload);
+}
+
+/* --- forms that are sent --- */
+
+/* What was written; and what is to be done after so many bytes. */
+struct sink {
+	char *data;
+	size_t len, capacity, calls;
+	size_t fail_at;     /* this call fails; 0: none */
+	void (*then)(void); /* after the first 64 KiB */
+};
+
+static int take_bytes(void *to, const void *data, size_t len)
+{
+	struct sink *s = to;
+
+	check(len);
+	if (++s->calls == s->fail_at)
+		return -EPIPE;
+	if (s->capacity < s->len + len) {
+		s->capacity = 2 * (s->len + len);
+		s->data = realloc(s->data, s->capacity);
+		check(s->data);
+	}
+	memcpy(s->data + s->len, data, len);
+	s->len += len;
+	if (s->then && s->len > 65536) {
+		s->then();
+		s->then = NULL;
+	}
+	return (int)(len & 1); /* whatever is not negative is fine */
+}
+
+static int write_to(const struct torc_http_form_data *f, struct sink *s)
+{
+	free(s->data);
+	s->data = NULL;
+	s->len = s->capacity = s->calls = 0;
+	return torc_http_form_data_write(f, take_bytes, s);
+}
+
+static int send_texts(void *arg)
+{
+	struct torc_http_form_data f, other;
+	const char *b, *type;
+	char expected[1000];
+	struct sink s = { 0 };
+
+	(void)arg;
+	torc_http_form_data_init(&f);
+	torc_http_form_data_init(&other);
+	type = torc_http_form_data_type(&f);
+	check(!strncmp(type, "multipart/form-data; boundary=torc-", 35));
+	check(strcmp(type, torc_http_form_data_type(&other)) != 0);
+	b = strchr(type, '=') + 1;
+	check_eq(strlen(b), 37);
+	check_eq(write_to(&f, &s), 0);
+	check_eq(snprintf(expected, sizeof(expected), "--%s--\r\n", b), s.len);
+	check(!memcmp(s.data, expected, s.len));
+	check_eq(torc_http_form_data_length(&f), s.len);
+	check_eq(torc_http_form_data_add_text(&f, "a", "1\r\n2"), 0);
+	check_eq(torc_http_form_data_add_text(&f, "\"\\\r\n\t\xc3\xa4", ""), 0);
+	check_eq(torc_http_form_data_add_memory(&f, "", "q\"", NULL, "\0x", 2), 0);
+	check_eq(torc_http_form_data_add_memory(&f, "t", NULL, "a/b; c=d", NULL, 0), 0);
+	snprintf(
+		expected, sizeof(expected),
+		"--%s\r\nContent-Disposition: form-data; name=\"a\"\r\n\r\n1\r\n2\r\n"
+		"--%s\r\nContent-Disposition: form-data; name=\"%%22%%5C%%0D%%0A\t\xc3\xa4\"\r\n\r\n\r\n"
+		"--%s\r\nContent-Disposition: form-data; name=\"\"; filename=\"q%%22\"\r\n"
+		"Content-Type: application/octet-stream\r\n\r\n?x\r\n"
+		"--%s\r\nContent-Disposition: form-data; name=\"t\"\r\n"
+		"Content-Type: a/b; c=d\r\n\r\n\r\n--%s--\r\n",
+		b, b, b, b, b);
+	*strchr(expected, '?') = '\0';
+	for (int i = 0; i < 2; i++) {
+		check_eq(write_to(&f, &s), 0);
+		check_eq(torc_http_form_data_length(&f), s.len);
+		check(!memcmp(s.data, expected, s.len) && !expected[s.len]);
+	}
+	/* As it is read. */
+	for (size_t piece = 1; piece < 100; piece += 7) {
+		check_eq(parse(type, s.data, s.len, piece, piece), TORC__MULTIPART_DONE);
+		check(!strncmp(said, A("1\r\n2"), strlen(A("1\r\n2"))));
+		check(strstr(said, "file=q%22;") && strstr(said, "type=a/b; c=d;"));
+	}
+	/* Errors of whoever takes it. */
+	for (size_t n = s.calls; n; n--) {
+		s.fail_at = n;
+		check_eq(write_to(&f, &s), -EPIPE);
+		check_eq(s.calls, n);
+	}
+	free(s.data);
+	torc_http_form_data_done(&f);
+	torc_http_form_data_done(&other);
+	torc_http_form_data_done(&other);
+	return 0;
+}
+
+Test(http_multipart, sends_forms_with_their_length)
+{
+	run(send_texts, NULL);
+}
+
+Test(http_multipart, sends_no_names_that_make_no_sense)
+{
+	static char name[TORC_HTTP_FORM_NAME_MAX + 2];
+	static const char *const wrong[] = { "\x01", "a\x7f", "a\vb" };
+	struct torc_http_form_data f;
+	uint64_t length;
+
+	memset(name, 'n', sizeof(name) - 1);
+	torc_http_form_data_init(&f);
+	length = torc_http_form_data_length(&f);
+	for (size_t i = 0; i <= COUNT(wrong); i++) {
+		const char *text = i < COUNT(wrong) ? wrong[i] : name;
+
+		check_eq(torc_http_form_data_add_text(&f, text, "x"), -EINVAL);
+		check_eq(torc_http_form_data_add_memory(&f, text, NULL, NULL, "x", 1), -EINVAL);
+		check_eq(torc_http_form_data_add_memory(&f, "a", text, NULL, "x", 1), -EINVAL);
+		check_eq(torc_http_form_data_add_memory(&f, "a", "f", text, "x", 1), -EINVAL);
+	}
+	check_eq(torc_http_form_data_add_memory(&f, "a", "f", "a/b\r\nx: y", "x", 1), -EINVAL);
+	check_eq(torc_http_form_data_add_memory(&f, "a", NULL, NULL, "x", INT64_MAX), -EFBIG);
+	check_eq(torc_http_form_data_add_memory(&f, "a", NULL, NULL, "x", SIZE_MAX), -EFBIG);
+	check_eq(torc_http_form_data_length(&f), length);
+	check_eq(torc_http_form_data_add_memory(&f, "a", NULL, NULL, "x", INT64_MAX - 1000), 0);
+	check_eq(torc_http_form_data_add_memory(&f, "a", NULL, NULL, "x", 1000), -EFBIG);
+	check_eq(torc_http_form_data_add_text(&f, name + 1, "x"), -EFBIG);
+	torc_http_form_data_done(&f);
+	torc_http_form_data_init(&f);
+	check_eq(torc_http_form_data_add_text(&f, name + 1, "x"), 0);
+	torc_http_form_data_done(&f);
+}
+
+static void set_size(off_t size)
+{
+	check_eq(truncate("photo.JPG", size), 0);
+}
+
+static void shrink(void)
+{
+	set_size(100000);
+}
+
+static void grow_file(void)
+{
+	set_size(300000);
+}
+
+#define PHOTO_BYTES 200001
+
+static int send_files(void *arg)
+{
+	struct torc_http_form_data f;
+	struct sink s = { 0 };
+	struct rlimit old, small;
+	char *photo = malloc(PHOTO_BYTES);
+
+	(void)arg;
+	check(photo);
+	fill_bytes(photo, PHOTO_BYTES, 1, 0);
+	check_eq(torc_write_file(AT_FDCWD, "photo.JPG", photo, PHOTO_BYTES, 0600), 0);
+	check_eq(torc_write_file(AT_FDCWD, "empty", "", 0, 0600), 0);
+	check_eq(mkfifo("pipe", 0600), 0);
+	torc_http_form_data_init(&f);
+	check_eq(torc_http_form_data_add_file(&f, "p", NULL, NULL, AT_FDCWD, "./photo.JPG"), 0);
+	check_eq(torc_http_form_data_add_file(&f, "e", "x", NULL, AT_FDCWD, "empty"), 0);
+	check_eq(torc_http_form_data_add_file(&f, "e", "x", "a/b", AT_FDCWD, "empty"), 0);
+	check_eq(torc_http_form_data_add_file(&f, "e", NULL, NULL, AT_FDCWD, "none"), -ENOENT);
+	check_eq(torc_http_form_data_add_file(&f, "e", NULL, NULL, AT_FDCWD, "."), -EISDIR);
+	check_eq(torc_http_form_data_add_file(&f, "e", NULL, NULL, AT_FDCWD, "pipe"), -EOPNOTSUPP);
+	check_eq(torc_http_form_data_add_file(&f, "\x01", NULL, NULL, AT_FDCWD, "empty"), -EINVAL);
+	for (int i = 0; i < 2; i++) {
+		check_eq(write_to(&f, &s), 0);
+		check_eq(s.len, torc_http_form_data_length(&f));
+		check(memmem(s.data, s.len, photo, PHOTO_BYTES) != NULL);
+		check(memmem(s.data, 300,
+			     "name=\"p\"; filename=\"photo.JPG\"\r\nContent-Type: image/jpeg\r\n",
+			     58) != NULL);
+		check_eq(parse(torc_http_form_data_type(&f), s.data, s.len, 5000, 5000),
+			 TORC__MULTIPART_DONE);
+	}
+	for (size_t n = s.calls; n; n--) {
+		s.fail_at = n;
+		check_eq(write_to(&f, &s), -EPIPE);
+	}
+	s.fail_at = 0;
+	/* Other than it was: before, and meanwhile. */
+	set_size(PHOTO_BYTES - 1);
+	check_eq(write_to(&f, &s), -EIO);
+	set_size(PHOTO_BYTES + 1);
+	check_eq(write_to(&f, &s), -EIO);
+	check_eq(s.calls, 1);
+	set_size(PHOTO_BYTES);
+	s.then = shrink;
+	check_eq(write_to(&f, &s), -EIO);
+	set_size(PHOTO_BYTES);
+	s.then = grow_file;
+	check_eq(write_to(&f, &s), -EIO);
+	check_eq(rename("pipe", "photo.JPG"), 0);
+	check_eq(write_to(&f, &s), -EIO);
+	check_eq(unlink("photo.JPG"), 0);
+	check_eq(write_to(&f, &s), -ENOENT);
+	check_eq(mkdir("photo.JPG", 0700), 0);
+	check_eq(write_to(&f, &s), -EIO);
+	check_eq(rmdir("photo.JPG"), 0);
+	check_eq(torc_write_file(AT_FDCWD, "photo.JPG", photo, PHOTO_BYTES, 0600), 0);
+	check_eq(getrlimit(RLIMIT_NOFILE, &old), 0);
+	small = old;
+	small.rlim_cur = 3;
+	check_eq(setrlimit(RLIMIT_NOFILE, &small), 0);
+	check_eq(write_to(&f, &s), -EMFILE);
+	check_eq(setrlimit(RLIMIT_NOFILE, &old), 0);
+	check_eq(write_to(&f, &s), 0);
+	check_eq(unlink("photo.JPG"), 0);
+	check_eq(unlink("empty"), 0);
+	torc_http_form_data_done(&f);
+	free(s.data);
+	free(photo);
+	return 0;
+}
+
+Test(http_multipart, sends_files_as_long_as_they_were)
+{
+	char path[] = "/tmp/torc-multipart-XXXXXX";
+
+	check(mkdtemp(path));
+	check_eq(chdir(path), 0);
+	run(send_files, NULL);
+	check_eq(chdir("/"), 0);
+	check_eq(rmdir(path), 0);
+}
+
+struct canceller {
+	struct torc_scope scope;
+	int calls;
+};
+
+/* With the first bytes of the file. */
+static int cancel_in(void *to, const void *data, size_t len)
+{
+	struct canceller *c = to;
+
+	(void)data;
+	(void)len;
+	if (++c->calls == 5)
+		torc_scope_cancel(&c->scope);
+	return 0;
+}
+
+static int send_cancelled(void *arg)
+{
+	static char data[100000];
+	struct torc_http_form_data f;
+	struct canceller c = { .calls = 0 };
+	struct sink s = { 0 };
+
+	(void)arg;
+	check_eq(torc_write_file(AT_FDCWD, "file", data, sizeof(data), 0600), 0);
+	torc_http_form_data_init(&f);
+	check_eq(torc_http_form_data_add_text(&f, "a", "1"), 0);
+	check_eq(torc_http_form_data_add_file(&f, "b", NULL, NULL, AT_FDCWD, "file"), 0);
+	torc_scope_enter(&c.scope, TORC_NEVER);
+	check_eq(torc_http_form_data_write(&f, cancel_in, &c), -ECANCELED);
+	check_eq(c.calls, 5);
+	check_eq(write_to(&f, &s), -ECANCELED);
+	check_eq(s.calls, 0);
+	check_eq(torc_http_form_data_add_file(&f, "b", NULL, NULL, AT_FDCWD, "file"), -ECANCELED);
+	check_eq(torc_scope_leave(&c.scope), -ECANCELED);
+	check_eq(write_to(&f, &s), 0);
+	check_eq(s.len, torc_http_form_data_length(&f));
+	free(s.data);
+	torc_http_form_data_done(&f);
+	return 0;
+}
+
+static int send_without_memory(void *arg)
+{
+	struct torc_http_form_data f;
+	struct sink s = { 0 };
+	int r = torc_write_file(AT_FDCWD, "file", "x", 1, 0600);
+
+	(void)arg;
+	torc_http_form_data_init(&f);
+	if (!r)
+		r = torc_http_form_data_add_text(&f, "a", "1");
+	if (!r)
+		r = torc_http_form_data_add_memory(&f, "a", NULL, NULL, "1", 1);
+	if (!r)
+		r = torc_http_form_data_add_file(&f, "b", NULL, NULL, AT_FDCWD, "file");
+	if (!r)
+		r = write_to(&f, &s);
+	free(s.data);
+	torc_http_form_data_done(&f);
+	return r;
+}
+
+/* On the simulator, which sees what is leaked. Returns how many allocations there were. */
+static uint64_t run_on_sim(torc_fn *fn, struct torc_sim_options options, int *ret)
+{
+	struct torc_options o = { .loops = 1 };
+	struct torc_sim_report report;
+
+	check_eq(torc_sim_new(&options, &o.sim), 0);
+	*ret = run_with(&o, fn, NULL);
+	torc_sim_report(o.sim, &report);
+	torc_sim_free(o.sim);
+	return report.allocations;
+}
+
+Test(http_multipart, sends_nothing_more_when_it_is_cancelled)
+{
+	int r;
+
+	run_on_sim(send_cancelled, (struct torc_sim_options){ 0 }, &r);
+	check_eq(r, 0);
+	/* However few bytes a read gives. */
+	for (uint64_t seed = 0; seed < 20; seed++) {
+		run_on_sim(send_cancelled,
+			   (struct torc_sim_options){ .seed = seed,
+						      .rates[TORC_SIM_SHORT] = 500000,
+						      .rates[TORC_SIM_DELAY] = 300000 },
+			   &r);
+		check_eq(r, 0);
+	}
+}
+
+Test(http_multipart, sends_nothing_without_memory)
+{
+	int r, refused = 0;
+	uint64_t count = run_on_sim(send_without_memory, (struct torc_sim_options){ 0 }, &r);
+
+	check_eq(r, 0);
+	for (uint64_t n = 1; n <= count; n++) {
+		run_on_sim(send_without_memory, (struct torc_sim_options){ .fail_memory = n }, &r);
+		check(!r || r == -ENOMEM);
+		refused += r < 0;
+	}
+	check_ge(refused, 4);
 }
