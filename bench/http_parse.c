@@ -31,6 +31,19 @@ const char torc_bench_request_browser[] =
 	"Cache-Control: max-age=0\r\n"
 	"\r\n";
 
+const char torc_bench_response[] = "HTTP/1.1 200 OK\r\n"
+				   "Date: Mon, 23 Nov 2026 17:04:11 GMT\r\n"
+				   "Server: nginx/1.22.1\r\n"
+				   "Content-Type: text/html; charset=utf-8\r\n"
+				   "Content-Length: 12043\r\n"
+				   "Connection: keep-alive\r\n"
+				   "Last-Modified: Sun, 22 Nov 2026 09:30:00 GMT\r\n"
+				   "ETag: \"65bf10a8-2f0b\"\r\n"
+				   "Cache-Control: public, max-age=300\r\n"
+				   "Vary: Accept-Encoding\r\n"
+				   "Accept-Ranges: bytes\r\n"
+				   "\r\n";
+
 #define ROUNDS   31
 #define ROUND_NS 300000.0 /* short, so that most rounds see no interrupt and no other process */
 #define FIELDS   64
@@ -43,15 +56,19 @@ static double now_ns(void)
 	return (double)ts.tv_sec * 1e9 + (double)ts.tv_nsec;
 }
 
+typedef int parse_fn(struct torc__http_head *head, const char *buf, size_t len,
+		     const struct torc__http_limits *lim);
+
 /* The head stays from parse to parse, as in a connection. */
-static int parse_once(struct torc__http_head *head, const char *req, size_t len)
+static inline int parse_once(parse_fn *parse, struct torc__http_head *head, const char *req,
+			     size_t len)
 {
 	static const struct torc__http_limits limits = { 8192, 65536, FIELDS };
 	int result;
 
 	/* The compiler must neither know what is in the request nor drop what is not used. */
 	__asm__ volatile("" : "+r"(req), "+r"(len) : : "memory");
-	result = torc__http_parse_request(head, req, len, &limits);
+	result = parse(head, req, len, &limits);
 	__asm__ volatile("" : : "r"(head) : "memory");
 	return result;
 }
@@ -59,9 +76,14 @@ static int parse_once(struct torc__http_head *head, const char *req, size_t len)
 /* What is measured: one parse of req. Returns < 0 when it is not good. */
 typedef int once_fn(void *context, const char *req, size_t len);
 
-static int torc_once(void *head, const char *req, size_t len)
+static int request_once(void *head, const char *req, size_t len)
 {
-	return parse_once(head, req, len);
+	return parse_once(torc__http_parse_request, head, req, len);
+}
+
+static int response_once(void *head, const char *response, size_t len)
+{
+	return parse_once(torc__http_parse_response, head, response, len);
 }
 
 static double round_ns(once_fn *once, void *context, const char *req, size_t len, unsigned count)
@@ -92,18 +114,28 @@ static double median_ns(once_fn *once, void *context, const char *req, size_t le
 	return rounds[ROUNDS / 2];
 }
 
-double torc_bench_http_parse_ns(const char *req, size_t len, int force_scalar)
+static double parse_ns(once_fn *once, const char *buf, size_t len, int force_scalar)
 {
 	struct torc__http_field fields[FIELDS];
 	struct torc__http_head head = { .fields = fields, .field_capacity = FIELDS };
 	double ns;
 
-	if (len > INT32_MAX || parse_once(&head, req, len) != (int)len)
+	if (len > INT32_MAX || once(&head, buf, len) != (int)len)
 		return NAN;
 	torc__http_scan_select(force_scalar ? TORC__HTTP_ISA_SCALAR : TORC__HTTP_ISA_AUTO);
-	ns = median_ns(torc_once, &head, req, len);
+	ns = median_ns(once, &head, buf, len);
 	torc__http_scan_select(TORC__HTTP_ISA_AUTO);
 	return ns;
+}
+
+double torc_bench_http_parse_ns(const char *req, size_t len, int force_scalar)
+{
+	return parse_ns(request_once, req, len, force_scalar);
+}
+
+double torc_bench_http_response_ns(const char *response, size_t len, int force_scalar)
+{
+	return parse_ns(response_once, response, len, force_scalar);
 }
 
 #if PEER_PARSER

@@ -107,7 +107,7 @@ static inline bool equals_lower_32(const char *p, const char *text, size_t len)
 /* Of a name in a head, which has a byte before and one behind; the case of the two does not matter. */
 static inline unsigned name_candidate(const char *name, size_t len)
 {
-	unsigned second = (unsigned char)name[1], last_but_one = (unsigned char)name[len - 2];
+	unsigned second = (unsigned char)name[1], last_but_one = (unsigned char)*(name + len - 2);
 
 	return torc__http_name_slot[NAME_HASH((unsigned)len, second, last_but_one)];
 }

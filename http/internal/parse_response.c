@@ -21,7 +21,7 @@ static inline bool is_digit(char c)
  * "HTTP/" DIGIT ["." DIGIT] SP of another version, or as much of it as there is.  "HTTP/2 200" is how tools write
  * the answers of HTTP/2, and what a server may send that mimics them.
  */
-static int version_slow(const char *p, size_t len)
+static int other_version(const char *p, size_t len)
 {
 	size_t at = 6;
 
@@ -37,16 +37,16 @@ static int version_slow(const char *p, size_t len)
 	return p[at] == ' ' ? -505 : -400;
 }
 
-static int parse_version(struct torc__http_head *h, const char *p, size_t len)
+static int status_version(struct torc__http_head *h, const char *p, size_t len)
 {
 	if (unlikely(len < VERSION_LEN || p[8] != ' '))
-		return version_slow(p, len);
+		return other_version(p, len);
 	if (likely(load8(p) == load8("HTTP/1.1")))
 		h->minor = 1;
 	else if (load8(p) == load8("HTTP/1.0"))
 		h->minor = 0;
 	else
-		return version_slow(p, len);
+		return other_version(p, len);
 	return VERSION_LEN;
 }
 
@@ -93,14 +93,14 @@ static int parse_reason(struct parser *p, size_t end)
 /* Returns the offset behind the status line, which must end before offset @end. */
 static int parse_status_line(struct parser *p, size_t end)
 {
-	int at = parse_version(p->head, p->scan.buf, end);
+	int at = status_version(p->head, p->scan.buf, end);
 
 	if (likely(at > 0))
 		at = parse_status(p->head, p->scan.buf, end);
 	return likely(at > 0) ? parse_reason(p, end) : at;
 }
 
-static int apply(struct parser *p, unsigned known, struct torc_slice value)
+static int apply_field(struct parser *p, unsigned known, struct torc_slice value)
 {
 	switch (known) {
 	case TORC__HTTP_NAME_CONTENT_LENGTH: return apply_content_length(p, value);
@@ -109,17 +109,17 @@ static int apply(struct parser *p, unsigned known, struct torc_slice value)
 	}
 }
 
-static const struct framing framing = { apply, TORC__HTTP_NAME_CONNECTION,
-					TORC__HTTP_NAME_TRANSFER_ENCODING };
+static const struct framing response_framing = { apply_field, TORC__HTTP_NAME_CONNECTION,
+						 TORC__HTTP_NAME_TRANSFER_ENCODING };
 
-static int parse_head(struct parser *p, size_t line_bytes)
+static int parse_response_head(struct parser *p, size_t line_bytes)
 {
 	size_t len = p->scan.len, line_limit = min_size(line_bytes, INT_MAX) + 2;
 	int line_end = parse_status_line(p, min_size(len, line_limit)), end;
 
 	if (unlikely(line_end <= 0))
 		return line_end == 0 && len >= line_limit ? -414 : line_end;
-	end = parse_fields(p, (size_t)line_end, &framing);
+	end = parse_fields(p, (size_t)line_end, &response_framing);
 	if (likely(end > 0))
 		finish_fields(p);
 	return end;
@@ -144,7 +144,7 @@ int torc__http_parse_response(struct torc__http_head *h, const char *buf, size_t
 
 	reset(&p, h, lim);
 	torc__http_scan_init(&p.scan, buf, min_size(len, head_bytes));
-	result = parse_head(&p, lim->line_bytes);
+	result = parse_response_head(&p, lim->line_bytes);
 	if (unlikely(result == 0))
 		return len >= head_bytes ? -EMSGSIZE : 0;
 	return likely(result > 0) ? result : refusal(result);

@@ -1,10 +1,11 @@
 /*
- * The request parser on a foreign architecture, run under emulation: its vector instructions beside the scalar form and
+ * The parsers of heads on a foreign architecture, run under emulation: its vector instructions beside the scalar form and
  * the plain parser, with the input at the end of what may be read.
  */
 #include "http/internal/authority.c"
 #include "http/internal/parse.c"
 #include "http/internal/parse_request.c"
+#include "http/internal/parse_response.c"
 #include "http/internal/scan.c"
 
 #include <stdio.h>
@@ -97,6 +98,26 @@ static void compare_requests(enum torc__http_isa isa)
 	}
 }
 
+static void compare_responses(enum torc__http_isa isa)
+{
+	static const struct torc__http_limits limits = { AREA, AREA, FIELDS };
+	struct torc__http_field fields[FIELDS];
+	struct torc__http_head head = { .fields = fields, .field_capacity = FIELDS };
+	struct reference ref;
+	char bytes[1024];
+
+	require(torc__http_scan_select(isa));
+	for (unsigned i = 0; i < ROUNDS / 2; i++) {
+		size_t len = random_response(bytes, sizeof(bytes));
+		const char *buf = at_end(bytes, len);
+		int status = torc__http_parse_response(&head, buf, len, &limits);
+
+		reference_parse_response(&ref, buf, len, FIELDS);
+		require(status == ref.status || (ref.status == 0 && status < 0));
+		require(status <= 0 || !reference_difference(&ref, &head));
+	}
+}
+
 int main(void)
 {
 	area = mmap(NULL, AREA + 65536, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -106,6 +127,7 @@ int main(void)
 			continue;
 		compare_maps((enum torc__http_isa)isa);
 		compare_requests((enum torc__http_isa)isa);
+		compare_responses((enum torc__http_isa)isa);
 	}
 	return 0;
 }
