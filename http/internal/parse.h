@@ -1,8 +1,8 @@
 /*
- * parse.h - the request head of HTTP/1.1, RFC 9112.
+ * parse.h - the heads of requests and of responses of HTTP/1.1, RFC 9112.
  *
  * A pure function from bytes to a struct of views.  It refuses whatever two parsers on one
- * connection could read in two ways, because that is how requests are smuggled; the policy is
+ * connection could read in two ways, because that is how messages are smuggled; the policy is
  * enforced here, once, and nothing above has to look at Content-Length, Transfer-Encoding, Host,
  * Connection or Expect again.
  *
@@ -42,7 +42,7 @@ enum torc__http_form {
 
 /*
  * X(token, name, its second character, its last but one): the two characters and the length are
- * what the hash in parse.c sees.  Those that the framing depends on come first.  At most 63 names,
+ * what the hash in parse_names.h sees.  Those that the framing depends on come first.  At most 63 names,
  * for the set in torc__http_head.  A new name whose slot is taken is a compile-time error
  * (-Woverride-init); vary the factors then.
  */
@@ -126,7 +126,7 @@ struct torc__http_field {
 };
 
 struct torc__http_limits {
-	size_t line_bytes; /* longest request line, without its CRLF, or else 414 */
+	size_t line_bytes; /* longest first line, without its CRLF, or else 414 */
 	size_t head_bytes; /* longest head with its last CRLF, up to INT_MAX, or else 431 */
 	unsigned fields;   /* most field lines, or else 431 */
 };
@@ -135,7 +135,10 @@ struct torc__http_head {
 	struct torc__http_field *fields; /* the caller's array */
 	unsigned field_capacity; /* its length; the smaller of this and limits.fields counts */
 
-	/* Everything below is written by the parser and valid only after success. */
+	/*
+	 * Everything below is written by the parser and valid only after success.  Of a response there are no
+	 * method, target, path, query, authority, form and expect_continue: these keep what they were.
+	 */
 	unsigned field_count;
 	uint64_t known_set;      /* bit n: the field with token n is there at least once */
 	uint64_t content_length; /* 0 .. INT64_MAX; 0 without has_length */
@@ -150,9 +153,14 @@ struct torc__http_head {
 	bool has_query;
 	bool has_length;
 	bool chunked;         /* never together with has_length */
-	bool keep_alive;      /* the client wants the connection to persist */
+	bool keep_alive;      /* the sender wants the connection to persist */
 	bool expect_continue; /* never in HTTP/1.0 */
 	bool upgrade;         /* Upgrade there, and named in Connection; never in HTTP/1.0 */
+
+	/* Of a response; the parser of requests leaves them alone. */
+	uint16_t status; /* 100 .. 599 */
+	struct torc_slice
+		reason; /* HTAB, space, and what is neither a control nor DEL; may be empty */
 };
 
 /*
@@ -173,7 +181,26 @@ int torc__http_parse_request(struct torc__http_head *h, const char *buf, size_t 
 			     const struct torc__http_limits *lim);
 
 /*
- * torc__http_head_grew - is it worth parsing again?
+ * torc__http_parse_response - parse the response head at the start of @buf.
+ *
+ * Reads no byte outside buf[0 .. len].  The views in @h point into @buf, or to static strings.  It does not know
+ * what was asked: that a response to HEAD, or one with status 1xx, 204 or 304, has no body, whatever has_length and
+ * chunked say, is for the caller to see to.
+ *
+ * As strict as about requests: no empty line before, CRLF only, one plain Content-Length or one plain "chunked", not both,
+ * and no "chunked" in HTTP/1.0.  One leniency: the status line may end behind the status, as many servers have it.
+ *
+ * Returns     > 0               bytes of the head with its final empty line
+ *             0                 incomplete, and nothing wrong so far
+ *             -EBADMSG          malformed, or ambiguous about where the message ends
+ *             -EMSGSIZE         the status line, the fields or the head exceed their limit
+ *             -EPROTONOSUPPORT  HTTP, but neither 1.0 nor 1.1
+ */
+int torc__http_parse_response(struct torc__http_head *h, const char *buf, size_t len,
+			      const struct torc__http_limits *lim);
+
+/*
+ * torc__http_head_grew - is it worth parsing again?  For requests and responses.
  *
  * After a result of 0 for the first @scanned bytes: true if the bytes that have come since end a
  * line or reach a limit; else sets *@scanned to @len.  As the number of lines is limited,
@@ -189,7 +216,7 @@ enum torc__http_name torc__http_name_find(const char *name, size_t len);
 const struct torc__http_field *torc__http_field_find(const struct torc__http_head *h,
 						     enum torc__http_name known);
 
-/* host [":" port] by RFC 3986 3.2.2, not empty, no userinfo, no ','; see parse.c for the rest. */
+/* host [":" port] by RFC 3986 3.2.2, not empty, no userinfo, no ','; see authority.c for the rest. */
 bool torc__http_authority_valid(struct torc_slice authority, bool need_port);
 
 #endif

@@ -10,7 +10,7 @@
  *   value  the byte cannot be part of a field value: a control byte other than HTAB, or DEL
  *          (RFC 9110 5.5).  That includes CR, which ends every honest value.
  *
- * The second stage (parse.c) then jumps from stop to stop with count-trailing-zeros.  Everything
+ * The second stage (parse_fields.h) then jumps from stop to stop with count-trailing-zeros.  Everything
  * that depends on the instruction set is in the first stage, whose answer is a pure function of
  * the bytes, so "SIMD equals scalar" is one statement about torc__http_scan_fill.
  *

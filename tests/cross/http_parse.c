@@ -2,7 +2,9 @@
  * The request parser on a foreign architecture, run under emulation: its vector instructions beside the scalar form and
  * the plain parser, with the input at the end of what may be read.
  */
+#include "http/internal/authority.c"
 #include "http/internal/parse.c"
+#include "http/internal/parse_request.c"
 #include "http/internal/scan.c"
 
 #include <stdio.h>

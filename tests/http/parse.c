@@ -1,5 +1,6 @@
 #include <criterion/criterion.h>
 
+#include <errno.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
@@ -16,6 +17,10 @@ TestSuite(http_parse, .timeout = 60);
 #define AREA   65536 /* largest input, a multiple of the page size */
 
 static const struct torc__http_limits limits = { 8192, 32768, FIELDS };
+
+/* What is tested: each test is a process of its own. */
+static int (*parse)(struct torc__http_head *h, const char *buf, size_t len,
+		    const struct torc__http_limits *lim) = torc__http_parse_request;
 
 struct result {
 	int status;
@@ -44,7 +49,7 @@ static void parse_with(struct result *r, const char *buf, size_t len,
 	memset(r, 0, sizeof(*r));
 	r->head.fields = r->fields;
 	r->head.field_capacity = FIELDS;
-	r->status = torc__http_parse_request(&r->head, buf, len, lim);
+	r->status = parse(&r->head, buf, len, lim);
 }
 
 static bool same_slice(struct torc_slice a, struct torc_slice b)
@@ -79,7 +84,8 @@ static bool same_result(const struct result *a, const struct result *b)
 	       x->method == y->method && x->form == y->form && x->minor == y->minor &&
 	       x->has_query == y->has_query && x->has_length == y->has_length &&
 	       x->chunked == y->chunked && x->keep_alive == y->keep_alive &&
-	       x->expect_continue == y->expect_continue && x->upgrade == y->upgrade;
+	       x->expect_continue == y->expect_continue && x->upgrade == y->upgrade &&
+	       x->status == y->status && same_slice(x->reason, y->reason);
 }
 
 /* Parses with every instruction set of this machine; they must agree. */
@@ -123,7 +129,7 @@ static void check_all_prefixes(const char *label, const char *data, size_t len, 
 		     status);
 }
 
-struct request {
+struct head_case {
 	const char *label;
 	const char *data;
 	size_t len;
@@ -140,7 +146,7 @@ struct request {
 #define TARGET(target)  "GET " target " HTTP/1.1\r\n" HOST "\r\n"
 #define WITH_HOST(host) GET "Host: " host "\r\n\r\n"
 
-static void check_requests(const struct request *requests, size_t count)
+static void check_requests(const struct head_case *requests, size_t count)
 {
 	for (size_t i = 0; i < count; i++)
 		check_all_prefixes(requests[i].label, requests[i].data, requests[i].len,
@@ -151,7 +157,7 @@ static void check_requests(const struct request *requests, size_t count)
 
 Test(http_parse, request_lines)
 {
-	static const struct request table[] = {
+	static const struct head_case table[] = {
 		R(1, "minimal", GET HOST "\r\n"),
 		R(1, "one empty line before", "\r\n" GET HOST "\r\n"),
 		R(-400, "two empty lines before", "\r\n\r\n" GET HOST "\r\n"),
@@ -197,7 +203,7 @@ Test(http_parse, request_lines)
 
 Test(http_parse, targets)
 {
-	static const struct request table[] = {
+	static const struct head_case table[] = {
 		R(1, "path", TARGET("/a/b/c.html")),
 		R(1, "query", TARGET("/a?b=c&d=e?f")),
 		R(1, "two slashes", TARGET("//a")),
@@ -242,7 +248,7 @@ Test(http_parse, targets)
 
 Test(http_parse, hosts)
 {
-	static const struct request table[] = {
+	static const struct head_case table[] = {
 		R(-400, "missing", GET "\r\n"),
 		R(-400, "twice", GET HOST HOST "\r\n"),
 		R(-400, "twice, other case", GET HOST "hOsT: b\r\n\r\n"),
@@ -307,7 +313,7 @@ Test(http_parse, hosts)
 
 Test(http_parse, field_syntax)
 {
-	static const struct request table[] = {
+	static const struct head_case table[] = {
 		R(1, "simple", FIELD("A: b")),
 		R(1, "no space", FIELD("A:b")),
 		R(1, "tabs", FIELD("A:\tb\t")),
@@ -349,7 +355,7 @@ Test(http_parse, field_syntax)
 
 Test(http_parse, framing)
 {
-	static const struct request table[] = {
+	static const struct head_case table[] = {
 		R(1, "length", FIELD("Content-Length: 5")),
 		R(1, "length 0", FIELD("Content-Length: 0")),
 		R(1, "leading zeros", FIELD("Content-Length: 005")),
@@ -656,6 +662,190 @@ Test(http_parse, a_line_that_never_ends_reaches_its_limit)
 	cr_assert_eq(r.status, -414);
 	cr_assert_leq(n, limits.line_bytes + 8);
 	cr_assert_leq(parsed, 4);
+}
+
+/* ---- Responses ------------------------------------------------------------------------------ */
+
+#define OK           "HTTP/1.1 200 OK\r\n"
+#define RFIELD(line) OK line "\r\n\r\n"
+
+static void responses(void)
+{
+	parse = torc__http_parse_response;
+}
+
+Test(http_parse, status_lines, .init = responses)
+{
+	static const struct head_case table[] = {
+		R(1, "plain", OK "\r\n"),
+		R(1, "HTTP/1.0", "HTTP/1.0 200 OK\r\n\r\n"),
+		R(1, "no reason", "HTTP/1.1 204 \r\n\r\n"),
+		R(1, "no space and no reason", "HTTP/1.1 204\r\n\r\n"),
+		R(1, "spaces in the reason", "HTTP/1.1 404  Not  Found \r\n\r\n"),
+		R(1, "tab in the reason", "HTTP/1.1 404 Not\tFound\r\n\r\n"),
+		R(1, "UTF-8 in the reason", "HTTP/1.1 404 \xc3\xa4\x80\xff\r\n\r\n"),
+		R(1, "lowest status", "HTTP/1.1 100 Continue\r\n\r\n"),
+		R(1, "highest status", "HTTP/1.1 599 ?\r\n\r\n"),
+		R(1, "hash in the reason", "HTTP/1.1 200 #1\r\n\r\n"),
+		R(-EBADMSG, "status 099", "HTTP/1.1 099 Low\r\n"),
+		R(-EBADMSG, "status 600", "HTTP/1.1 600 High\r\n"),
+		R(-EBADMSG, "status 000", "HTTP/1.1 000 Zero\r\n"),
+		R(-EBADMSG, "two digits", "HTTP/1.1 20 OK\r\n"),
+		R(-EBADMSG, "two digits and the end", "HTTP/1.1 20\r\n"),
+		R(-EBADMSG, "four digits", "HTTP/1.1 2000 OK\r\n"),
+		R(-EBADMSG, "sign", "HTTP/1.1 +20 OK\r\n"),
+		R(-EBADMSG, "hex", "HTTP/1.1 2a0 OK\r\n"),
+		R(-EBADMSG, "no status", "HTTP/1.1 OK\r\n"),
+		R(-EBADMSG, "only a version", "HTTP/1.1\r\n"),
+		R(-EBADMSG, "version and space", "HTTP/1.1 \r\n"),
+		R(-EBADMSG, "two spaces before status", "HTTP/1.1  200 OK\r\n"),
+		R(-EBADMSG, "tab before status", "HTTP/1.1\t200 OK\r\n"),
+		R(-EBADMSG, "tab behind status", "HTTP/1.1 200\tOK\r\n"),
+		R(-EBADMSG, "reason without space", "HTTP/1.1 200OK\r\n"),
+		R(-EBADMSG, "NUL in the reason", "HTTP/1.1 200 O\0K\r\n"),
+		R(-EBADMSG, "control in the reason", "HTTP/1.1 200 O\x01K\r\n"),
+		R(-EBADMSG, "control for the reason", "HTTP/1.1 200\x01\r\n"),
+		R(-EBADMSG, "DEL in the reason", "HTTP/1.1 200 O\x7fK\r\n"),
+		R(-EBADMSG, "CR in the reason", "HTTP/1.1 200 O\rK\r\n"),
+		R(-EBADMSG, "CR CR LF", "HTTP/1.1 200 OK\r\r\n"),
+		R(-EBADMSG, "bare LF", "HTTP/1.1 200 OK\nA: b\r\n"),
+		R(-EBADMSG, "bare LF behind the status", "HTTP/1.1 200\nA: b\r\n"),
+		R(-EBADMSG, "empty line before", "\r\n" OK "\r\n"),
+		R(-EBADMSG, "space before", " " OK "\r\n"),
+		R(-EBADMSG, "NUL first", "\0"),
+		R(-EBADMSG, "lower-case http", "http/1.1 200 OK\r\n"),
+		R(-EBADMSG, "another protocol", "ICY 200 OK\r\n"),
+		R(-EBADMSG, "HTTP/0.9", "<html>"),
+		R(-EBADMSG, "HTTPS", "HTTPS/1.1 200 OK\r\n"),
+		R(-EBADMSG, "a request", "GET / HTTP/1.1\r\n"),
+		R(-EBADMSG, "a greeting of SMTP", "220 mail.example ESMTP\r\n"),
+		R(-EBADMSG, "a TLS alert", "\x15\x03\x01\x00\x02\x02\x16"),
+		R(-EBADMSG, "SETTINGS of HTTP/2", "\0\0\x12\x04\0\0\0\0\0"),
+		R(-EBADMSG, "minor of two digits", "HTTP/1.10 200 OK\r\n"),
+		R(-EBADMSG, "major of two digits", "HTTP/11.1 200 OK\r\n"),
+		R(-EBADMSG, "no major", "HTTP/.1 200 OK\r\n"),
+		R(-EBADMSG, "no minor", "HTTP/1. 200 OK\r\n"),
+		R(-EBADMSG, "no version", "HTTP/ 200 OK\r\n"),
+		R(-EBADMSG, "comma", "HTTP/1,1 200 OK\r\n"),
+		R(-EBADMSG, "letter", "HTTP/1.x 200 OK\r\n"),
+		R(-EBADMSG, "another version without a status", "HTTP/2.0\r\n"),
+		R(-EPROTONOSUPPORT, "HTTP/2", "HTTP/2 200\r\n"),
+		R(-EPROTONOSUPPORT, "HTTP/2.0", "HTTP/2.0 200 OK\r\n"),
+		R(-EPROTONOSUPPORT, "HTTP/3", "HTTP/3 200\r\n"),
+		R(-EPROTONOSUPPORT, "HTTP/1.2", "HTTP/1.2 200 OK\r\n"),
+		R(-EPROTONOSUPPORT, "HTTP/1", "HTTP/1 200 OK\r\n"),
+		R(-EPROTONOSUPPORT, "HTTP/0.9 named", "HTTP/0.9 200 OK\r\n"),
+	};
+
+	CHECK_REQUESTS(table);
+}
+
+Test(http_parse, framing_of_responses, .init = responses)
+{
+	static const struct head_case table[] = {
+		R(1, "nothing", OK "\r\n"),
+		R(1, "length", RFIELD("Content-Length: 5")),
+		R(1, "largest", RFIELD("content-length: 9223372036854775807")),
+		R(-EBADMSG, "overflow", RFIELD("Content-Length: 9223372036854775808")),
+		R(-EBADMSG, "empty", RFIELD("Content-Length:")),
+		R(-EBADMSG, "minus", RFIELD("Content-Length: -5")),
+		R(-EBADMSG, "list", RFIELD("Content-Length: 5, 5")),
+		R(-EBADMSG, "two lines", RFIELD("Content-Length: 5\r\nContent-Length: 5")),
+		R(1, "chunked", RFIELD("Transfer-Encoding: Chunked")),
+		R(-EBADMSG, "length, chunked",
+		  RFIELD("Content-Length: 5\r\nTransfer-Encoding: chunked")),
+		R(-EBADMSG, "chunked, length",
+		  RFIELD("Transfer-Encoding: chunked\r\nContent-Length: 5")),
+		R(-EBADMSG, "chunked twice", RFIELD("Transfer-Encoding: chunked, chunked")),
+		R(-EBADMSG, "gzip", RFIELD("Transfer-Encoding: gzip")),
+		R(-EBADMSG, "gzip, chunked", RFIELD("Transfer-Encoding: gzip, chunked")),
+		R(-EBADMSG, "identity", RFIELD("Transfer-Encoding: identity")),
+		R(-EBADMSG, "empty coding", RFIELD("Transfer-Encoding:")),
+		R(-EBADMSG, "chunked in HTTP/1.0",
+		  "HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"),
+		R(1, "fields of requests mean nothing",
+		  RFIELD("Host: a b\r\nHost:\r\nExpect: much")),
+		R(-EBADMSG, "space before colon", RFIELD("A : b")),
+		R(-EBADMSG, "no colon", RFIELD("A")),
+		R(-EBADMSG, "no name", RFIELD(": b")),
+		R(-EBADMSG, "NUL", RFIELD("A: b\0c")),
+		R(-EBADMSG, "CR inside", RFIELD("A: b\rc")),
+		R(-EBADMSG, "LF inside", RFIELD("A: b\nC: d")),
+		R(-EBADMSG, "folded", RFIELD("A: b\r\n c")),
+		R(-EBADMSG, "folded first line", OK " A: b\r\n\r\n"),
+		R(-EBADMSG, "LF LF at the end", OK "A: b\n\n"),
+		R(-EBADMSG, "CR LF LF at the end", OK "A: b\r\n\n"),
+	};
+
+	CHECK_REQUESTS(table);
+}
+
+Test(http_parse, parts_of_a_response, .init = responses)
+{
+	static const struct {
+		const char *line, *fields, *reason;
+		unsigned status, minor, length;
+		bool has_length, chunked, keep_alive, upgrade;
+	} table[] = {
+		{ "HTTP/1.1 200 OK", "", "OK", 200, 1, 0, 0, 0, 1, 0 },
+		{ "HTTP/1.1 204", "", "", 204, 1, 0, 0, 0, 1, 0 },
+		{ "HTTP/1.1 404 ", "Content-Length: 7\r\n", "", 404, 1, 7, 1, 0, 1, 0 },
+		{ "HTTP/1.1 404  Not there ", "", " Not there ", 404, 1, 0, 0, 0, 1, 0 },
+		{ "HTTP/1.1 599 x", "Transfer-Encoding: chunked\r\n", "x", 599, 1, 0, 0, 1, 1, 0 },
+		{ "HTTP/1.1 200 OK", "Connection: a, Close\r\n", "OK", 200, 1, 0, 0, 0, 0, 0 },
+		{ "HTTP/1.1 200 OK", "Connection: keep-alive\r\nConnection: close\r\n", "OK", 200,
+		  1, 0, 0, 0, 0, 0 },
+		{ "HTTP/1.0 200 OK", "", "OK", 200, 0, 0, 0, 0, 0, 0 },
+		{ "HTTP/1.0 200 OK", "Connection: Keep-Alive\r\n", "OK", 200, 0, 0, 0, 0, 1, 0 },
+		{ "HTTP/1.0 200 OK", "Connection: keep-alive, close\r\n", "OK", 200, 0, 0, 0, 0, 0,
+		  0 },
+		{ "HTTP/1.1 101 Go", "Connection: Upgrade\r\nUpgrade: websocket\r\n", "Go", 101, 1,
+		  0, 0, 0, 1, 1 },
+		{ "HTTP/1.1 101 Go", "Upgrade: websocket\r\n", "Go", 101, 1, 0, 0, 0, 1, 0 },
+		{ "HTTP/1.0 101 Go", "Connection: Upgrade\r\nUpgrade: websocket\r\n", "Go", 101, 0,
+		  0, 0, 0, 0, 0 },
+	};
+	static struct result r;
+	char buf[256];
+
+	for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
+		int len =
+			snprintf(buf, sizeof(buf), "%s\r\n%s\r\n", table[i].line, table[i].fields);
+
+		parse_all(&r, guarded(buf, (size_t)len), (size_t)len, &limits, table[i].line);
+		cr_assert_eq(r.status, len, "%zu: %d", i, r.status);
+		assert_slice(r.head.reason, table[i].reason);
+		cr_assert_eq(r.head.status, table[i].status);
+		cr_assert_eq(r.head.minor, table[i].minor);
+		cr_assert_eq(r.head.content_length, table[i].length);
+		cr_assert_eq(r.head.has_length, table[i].has_length);
+		cr_assert_eq(r.head.chunked, table[i].chunked);
+		cr_assert_eq(r.head.keep_alive, table[i].keep_alive, "%zu", i);
+		cr_assert_eq(r.head.upgrade, table[i].upgrade, "%zu", i);
+	}
+}
+
+Test(http_parse, limits_of_responses_hold_for_each_prefix, .init = responses)
+{
+	static const char response[] = "HTTP/1.1 200 0123456789\r\nA: b\r\nC: d\r\n\r\n";
+	const size_t len = sizeof(response) - 1, line = 23;
+	struct torc__http_limits lim = { line, len, 2 };
+
+	check_all_prefixes("just right", response, len, 1, &lim);
+	for (size_t most = 0; most < line; most++) {
+		lim = (struct torc__http_limits){ most, len, 2 };
+		check_all_prefixes("line", response, len, -EMSGSIZE, &lim);
+	}
+	for (size_t most = 0; most < len; most++) {
+		lim = (struct torc__http_limits){ line, most, 2 };
+		check_all_prefixes("head", response, len, -EMSGSIZE, &lim);
+	}
+	for (unsigned most = 0; most < 2; most++) {
+		lim = (struct torc__http_limits){ line, len, most };
+		check_all_prefixes("fields", response, len, -EMSGSIZE, &lim);
+	}
+	lim = (struct torc__http_limits){ SIZE_MAX, SIZE_MAX, UINT32_MAX };
+	check_all_prefixes("none", response, len, 1, &lim);
 }
 
 /* ---- Random requests ------------------------------------------------------------------------ */

@@ -1,6 +1,6 @@
 /*
  * tests/http/reference.h - a request head read the plain way: a line at a time, a byte at a time, every rule where the
- * RFC has it. It shares nothing with http/internal/parse.c but the names of things, and decides the same.
+ * RFC has it. It shares nothing with http/internal/parse*.c but the names of things, and decides the same.
  *
  * A line counts once its CRLF is there. The parser may refuse before that; then no continuation may be good.
  */
