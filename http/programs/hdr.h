@@ -95,8 +95,8 @@ static inline void hdr_merge(struct hdr *to, const struct hdr *from)
  */
 static inline uint64_t hdr_at(const struct hdr *h, uint64_t of_billion)
 {
-	uint64_t rank = (uint64_t)(((unsigned __int128)of_billion * h->total + HDR_ALL - 1) /
-				   HDR_ALL);
+	uint64_t rank =
+		(uint64_t)(((unsigned __int128)of_billion * h->total + HDR_ALL - 1) / HDR_ALL);
 	uint64_t seen = 0, value;
 
 	if (!h->total)

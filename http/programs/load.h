@@ -93,6 +93,7 @@ struct load_counts {
 	uint64_t unanswered; /* under way at the end */
 	uint64_t reconnects; /* because the server had closed */
 	uint64_t resent;     /* because of such a reconnection: were not answered before it */
+	uint64_t surplus;    /* reconnections because of bytes behind the last answer */
 	uint64_t received_bytes, sent_bytes;
 	uint64_t late, unsent, backlog_peak; /* open loop */
 };
@@ -112,6 +113,7 @@ struct load_connection {
 	bool open;          /* a stream is */
 	bool overdue;       /* the watchdog has cancelled the scope */
 	bool answered;      /* something, since it was connected */
+	bool sent;          /* what is left of the train was, as far as it got */
 	bool writing;       /* by a fiber of its own */
 };
 
@@ -132,7 +134,8 @@ struct load_loop {
 	struct load_seen seen;
 	enum load_error why_kind; /* valid if *why */
 	char why[TORC_TLS_WHY_MAX + 64];
-	_Alignas(64) atomic_ullong published; /* counts.answers, now and then: for the progress line */
+	_Alignas(64)
+		atomic_ullong published; /* counts.answers, now and then: for the progress line */
 	struct hdr latency;
 };
 

@@ -16,8 +16,8 @@
  */
 
 const char *const load_error_names[LOAD_ERRORS] = {
-	[LOAD_CONNECT] = "connect",     [LOAD_READ] = "read",           [LOAD_WRITE] = "write",
-	[LOAD_TIMEOUT] = "timeout",     [LOAD_MALFORMED] = "malformed", [LOAD_EARLY] = "early_close",
+	[LOAD_CONNECT] = "connect", [LOAD_READ] = "read",           [LOAD_WRITE] = "write",
+	[LOAD_TIMEOUT] = "timeout", [LOAD_MALFORMED] = "malformed", [LOAD_EARLY] = "early_close",
 };
 
 /* --- what came of a request --- */
@@ -114,10 +114,15 @@ int load_ended(struct load_connection *c, int r, bool inside)
 		return load_fail(c, LOAD_TIMEOUT, 0);
 	if (r == -ECANCELED || r == -ETIMEDOUT) /* the run is over: nobody's fault */
 		return LOAD_FAILED;
-	if (r < 0)
-		return load_fail(c, r == -EPIPE ? LOAD_WRITE : LOAD_READ, r);
-	/* Between answers a server may close. It must have answered something, or this would go on for ever. */
-	return c->answered && !inside ? LOAD_CLOSED : load_fail(c, LOAD_EARLY, 0);
+	/*
+	 * Between answers a server may close, and where our next request crosses that, it is a reset. It must have answered
+	 * something, or this would go on for ever.
+	 */
+	if (c->answered && !inside && (!r || r == -ECONNRESET || r == -EPIPE))
+		return LOAD_CLOSED;
+	if (!r)
+		return load_fail(c, LOAD_EARLY, 0);
+	return load_fail(c, r == -EPIPE ? LOAD_WRITE : LOAD_READ, r);
 }
 
 /* --- a train --- */
@@ -151,8 +156,9 @@ static int write_and_read(struct load_connection *c)
 
 	torc_group_enter(&group);
 	c->writing = true;
-	started = torc_group_spawn_with(&group, &(struct torc_spawn_options){ .name = "load writer" },
-					writer_main, c);
+	started =
+		torc_group_spawn_with(&group, &(struct torc_spawn_options){ .name = "load writer" },
+				      writer_main, c);
 	r = started < 0 ? load_fail(c, LOAD_WRITE, started) : c->loop->load->read_answers(c);
 	torc_group_cancel(&group);
 	(void)torc_group_wait(&group); /* it never fails */
@@ -168,10 +174,21 @@ static int exchange(struct load_connection *c)
 		return write_and_read(c);
 	r = write_some(c);
 	if (r < 0)
-		return c->overdue || r == -ECANCELED || r == -ETIMEDOUT ?
-			       load_ended(c, r, false) :
-			       load_fail(c, LOAD_WRITE, r);
+		return c->overdue || r == -ECANCELED || r == -ETIMEDOUT
+			       ? load_ended(c, r, false)
+			       : load_fail(c, LOAD_WRITE, r);
 	return load->read_answers(c);
+}
+
+/* While there was nothing to send it may have been closed; and bytes behind the last answer are no answer to what comes next. */
+static bool is_spent(struct load_connection *c)
+{
+	struct torc_slice in;
+	bool surplus = torc__stream_shown(&c->stream, &in);
+
+	if (surplus && c->measured)
+		c->loop->counts.surplus++;
+	return surplus || torc__stream_has_ended(&c->stream);
 }
 
 /* Trains, until there are no more: 0; or enum load_end. */
@@ -180,9 +197,10 @@ static int use(struct load_connection *c)
 	int r = 0;
 
 	while (!r && (left(c) || load_claim(c))) {
-		/* It may have been closed while there was nothing to send. */
-		if (c->answered && torc__stream_has_ended(&c->stream))
+		c->sent = false;
+		if (c->answered && is_spent(c))
 			return LOAD_CLOSED;
+		c->sent = true;
 		c->since_ns = torc_turn_ns();
 		r = exchange(c);
 		c->since_ns = 0;
@@ -263,14 +281,14 @@ static int run_connection(struct load_connection *c, bool *settled)
 	return r;
 }
 
-/* After one that was of no use: 10 ms, 20 ms ... 1.28 s. */
+/* After one that was of no use: 10 ms, 20 ms ... 160 ms. */
 static int rest(struct load_connection *c)
 {
 	if (c->answered) {
 		c->fruitless = 0;
 		return 0;
 	}
-	return torc_sleep(TORC_MS(10) << (c->fruitless < 7 ? c->fruitless++ : 7));
+	return torc_sleep(TORC_MS(10) << (c->fruitless < 4 ? c->fruitless++ : 4));
 }
 
 /* Is there a reason to connect again? */
@@ -280,11 +298,13 @@ static bool goes_on(struct load_connection *c, int r)
 
 	if (!r || torc_turn_ns() >= l->load->end_ns || torc_scope_status() < 0)
 		return false;
+	if (!(left(c) || l->budget_left) || rest(c) < 0)
+		return false;
 	if (r == LOAD_CLOSED && c->measured) {
 		l->counts.reconnects++;
-		l->counts.resent += left(c);
+		l->counts.resent += c->sent ? left(c) : 0;
 	}
-	return (left(c) || l->budget_left) && !rest(c);
+	return true;
 }
 
 int load_connection_main(void *arg)

@@ -28,7 +28,8 @@ static bool has_body(const struct load_connection *c, uint16_t status)
 }
 
 /* Keep what a head of [len] bytes said. */
-static void keep(struct load_connection *c, const struct torc__http_head *h, const char *head, size_t len)
+static void keep(struct load_connection *c, const struct torc__http_head *h, const char *head,
+		 size_t len)
 {
 	struct load_seen *seen = &c->loop->seen;
 	bool body = has_body(c, h->status);
@@ -170,7 +171,8 @@ static int read_one(struct load_connection *c)
 	do {
 		r = read_head(c);
 		status = c->loop->seen.status;
-	} while (!r && status < 200 && status != 101); /* 100-continue and the like come before an answer */
+	} while (!r && status < 200 &&
+		 status != 101); /* 100-continue and the like come before an answer */
 	if (r)
 		return r;
 	last = !c->loop->seen.keep_alive || status == 101;
@@ -182,8 +184,8 @@ static int read_one(struct load_connection *c)
 	return last ? LOAD_CLOSED : 0;
 }
 
-/* As many as are there in whole, with the same head as before. Returns how many bytes they were. */
-static size_t take_whole(struct load_connection *c, struct torc_slice in)
+/* As many as are there in whole, with the same head as before; false: none. */
+static bool take_whole(struct load_connection *c, struct torc_slice in)
 {
 	const struct load_seen *seen = &c->loop->seen;
 	unsigned n = 0, most = c->count - c->done;
@@ -195,18 +197,10 @@ static size_t take_whole(struct load_connection *c, struct torc_slice in)
 		n++;
 	}
 	if (!n)
-		return 0;
+		return false;
 	load_consume(c, at);
 	load_answered(c, n, seen->status);
-	return at;
-}
-
-/* What follows the last answer is no answer to anything. */
-static int refuse_more(struct load_connection *c)
-{
-	if (c->measured)
-		c->loop->counts.errors[LOAD_MALFORMED]++;
-	return LOAD_CLOSED;
+	return true;
 }
 
 int load_read_http(struct load_connection *c)
@@ -215,15 +209,10 @@ int load_read_http(struct load_connection *c)
 	int r;
 
 	while (c->done < c->count) {
-		size_t taken;
-
 		r = torc_stream_peek(&c->stream, &in);
 		if (r <= 0)
 			return load_ended(c, r, false);
-		taken = take_whole(c, in);
-		if (taken && taken < in.len && c->done == c->count)
-			return refuse_more(c);
-		r = taken ? 0 : read_one(c);
+		r = take_whole(c, in) ? 0 : read_one(c);
 		if (r)
 			return r;
 	}

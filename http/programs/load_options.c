@@ -7,11 +7,11 @@
 /* The program is the first member. */
 #define LOAD(p) ((struct load *)(void *)(p))
 
-#define SETS_NUMBER(field, least, most)                                                    \
-	static int set_##field(struct program *p, const struct program_option *option,     \
-			       const char *text)                                           \
-	{                                                                                  \
-		return program_number(p, option, text, least, most, &LOAD(p)->field);      \
+#define SETS_NUMBER(field, least, most)                                                \
+	static int set_##field(struct program *p, const struct program_option *option, \
+			       const char *text)                                       \
+	{                                                                              \
+		return program_number(p, option, text, least, most, &LOAD(p)->field);  \
 	}
 
 SETS_NUMBER(connections, 1, LOAD_CONNECTIONS_MAX)
@@ -19,14 +19,14 @@ SETS_NUMBER(pipeline, 1, LOAD_PIPELINE_MAX)
 SETS_NUMBER(rate, 1, LOAD_RATE_MAX)
 SETS_NUMBER(requests, 1, UINT64_C(1) << 40)
 
-#define SETS_TEXT(field)                                                                   \
-	static int set_##field(struct program *p, const struct program_option *option,     \
-			       const char *text)                                           \
-	{                                                                                  \
-		if (!*text)                                                                \
-			return program_wrong(p, option, text, "is empty");                 \
-		LOAD(p)->field = text;                                                     \
-		return -1;                                                                 \
+#define SETS_TEXT(field)                                                               \
+	static int set_##field(struct program *p, const struct program_option *option, \
+			       const char *text)                                       \
+	{                                                                              \
+		if (!*text)                                                            \
+			return program_wrong(p, option, text, "is empty");             \
+		LOAD(p)->field = text;                                                 \
+		return -1;                                                             \
 	}
 
 SETS_TEXT(connect)
@@ -34,13 +34,13 @@ SETS_TEXT(body_file)
 SETS_TEXT(tls_ca)
 SETS_TEXT(svg_path)
 
-#define SETS_TRUE(name, field)                                                             \
-	static int set_##name(struct program *p, const struct program_option *option,      \
-			      const char *text)                                            \
-	{                                                                                  \
-		(void)option, (void)text;                                                  \
-		field = true;                                                              \
-		return -1;                                                                 \
+#define SETS_TRUE(name, field)                                                        \
+	static int set_##name(struct program *p, const struct program_option *option, \
+			      const char *text)                                       \
+	{                                                                             \
+		(void)option, (void)text;                                             \
+		field = true;                                                         \
+		return -1;                                                            \
 	}
 
 SETS_TRUE(tls_insecure, LOAD(p)->tls_insecure)
@@ -209,8 +209,9 @@ int load_check(struct load *load)
 	load->is_tls = !strncmp(target, "https://", 8) || !strncmp(target, "tls://", 6);
 	load->is_http = !strncmp(target, "http", 4);
 	if (!load->is_http && asks_for_http(load))
-		return lacks(load, "--method, --header, --body, --body-file and --connect need an URL "
-				   "of http or https");
+		return lacks(load,
+			     "--method, --header, --body, --body-file and --connect need an URL "
+			     "of http or https");
 	if (load->is_http && load->has_size)
 		return lacks(load, "--size is for echoes");
 	if (load->body && load->body_file)

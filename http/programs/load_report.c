@@ -17,6 +17,7 @@ static void add_counts(struct load_counts *to, const struct load_counts *from)
 	to->unanswered += from->unanswered;
 	to->reconnects += from->reconnects;
 	to->resent += from->resent;
+	to->surplus += from->surplus;
 	to->received_bytes += from->received_bytes;
 	to->sent_bytes += from->sent_bytes;
 	to->late += from->late;
@@ -133,10 +134,14 @@ static void print_answers(const struct load *load)
 			printf("   %s %llu", load_error_names[i], (unsigned long long)n->errors[i]);
 	putchar('\n');
 	if (n->unanswered)
-		printf("  at the end%12llu   not answered yet\n", (unsigned long long)n->unanswered);
+		printf("  at the end%12llu   not answered yet\n",
+		       (unsigned long long)n->unanswered);
 	if (n->reconnects)
 		printf("  reconnects%12llu   requests sent again %llu\n",
 		       (unsigned long long)n->reconnects, (unsigned long long)n->resent);
+	if (n->surplus)
+		printf("  surplus   %12llu   times there was more than the answers\n",
+		       (unsigned long long)n->surplus);
 }
 
 static void print_rates(const struct load *load)
@@ -226,6 +231,7 @@ static void print_counts(const struct load *load)
 	putchar('}');
 	print_number("reconnects", n->reconnects);
 	print_number("resent", n->resent);
+	print_number("surplus", n->surplus);
 	print_number("received_bytes", n->received_bytes);
 	print_number("sent_bytes", n->sent_bytes);
 	print_number("late", n->late);

@@ -48,8 +48,8 @@ static int set_host(struct load *load)
 	size_t len = host_len(load->authority);
 	bool bracketed = *load->authority == '[';
 
-	load->host = bracketed ? strndup(load->authority + 1, len - 2) :
-				 strndup(load->authority, len);
+	load->host =
+		bracketed ? strndup(load->authority + 1, len - 2) : strndup(load->authority, len);
 	return load->host ? -1 : no_memory(load);
 }
 
@@ -101,9 +101,9 @@ static int take_address(struct load *load)
 	if (tls) {
 		load->authority = strdup(tls);
 		return load->authority && set_host(load) < 0 &&
-				       asprintf(&load->address, "tcp://%s", tls) >= 0 ?
-			       -1 :
-			       no_memory(load);
+				       asprintf(&load->address, "tcp://%s", tls) >= 0
+			       ? -1
+			       : no_memory(load);
 	}
 	load->address = strdup(target);
 	return load->address ? -1 : no_memory(load);
@@ -221,8 +221,8 @@ int load_prepare(struct load *load)
 	int status = load->is_http ? take_url(load) : take_address(load);
 
 	if (status < 0)
-		status = load->is_http ? make_request(load, &request, &len) :
-					 make_echo(load, &request, &len);
+		status = load->is_http ? make_request(load, &request, &len)
+				       : make_echo(load, &request, &len);
 	if (status < 0)
 		status = make_train(load, request, len);
 	free(request);

@@ -87,9 +87,10 @@ static void start_connections(struct load_loop *l, struct torc_group *group)
 {
 	l->live = l->connection_count;
 	for (unsigned i = 0; i < l->connection_count; i++) {
-		int r = torc_group_spawn_with(
-			group, &(struct torc_spawn_options){ .name = "load connection" },
-			load_connection_main, &l->connections[i]);
+		int r = torc_group_spawn_with(group,
+					      &(struct torc_spawn_options){
+						      .name = "load connection" },
+					      load_connection_main, &l->connections[i]);
 
 		if (r < 0)
 			skip_connection(l, r);
@@ -104,9 +105,10 @@ static int loop_main(void *arg)
 	int r, ended;
 
 	torc_group_enter(&group);
-	r = torc_group_spawn_with(
-		&group, &(struct torc_spawn_options){ .name = "watchdog", .task = &l->watchdog },
-		watch, l);
+	r = torc_group_spawn_with(&group,
+				  &(struct torc_spawn_options){ .name = "watchdog",
+								.task = &l->watchdog },
+				  watch, l);
 	if (!r)
 		start_connections(l, &group);
 	ended = torc_group_wait(&group);

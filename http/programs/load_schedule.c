@@ -22,7 +22,7 @@ static uint64_t due_by(const struct load_loop *l, uint64_t moment_ns)
 	double due = (double)(moment_ns - load->start_ns) * (double)load->rate / 1e9;
 	double of_loop = (due - l->index) / load->loop_count;
 
-	return of_loop < 0 ? 0 : (uint64_t)of_loop + 1;
+	return moment_ns < load->start_ns || of_loop < 0 ? 0 : (uint64_t)of_loop + 1;
 }
 
 static uint64_t smaller(uint64_t a, uint64_t b)
@@ -48,6 +48,12 @@ static unsigned take(struct load_connection *c, uint64_t most)
 	return c->count;
 }
 
+/* A turn may have begun before the whole: without a warm-up all counts, or --requests would not be kept to. */
+static bool counts(const struct load *load, uint64_t moment_ns)
+{
+	return !load->warm_up_ns || moment_ns >= load->begin_ns;
+}
+
 static bool claim_now(struct load_connection *c)
 {
 	const struct load *load = c->loop->load;
@@ -56,7 +62,7 @@ static bool claim_now(struct load_connection *c)
 	if (now >= load->end_ns || torc_scope_status() < 0)
 		return false;
 	c->sent_ns = now;
-	c->measured = now >= load->begin_ns;
+	c->measured = counts(load, now);
 	return take(c, UINT64_MAX);
 }
 
@@ -74,7 +80,7 @@ static bool claim_due(struct load_connection *c)
 	if (now >= load->end_ns)
 		return false;
 	c->sent_ns = now;
-	c->measured = due_ns >= load->begin_ns;
+	c->measured = counts(load, due_ns);
 	backlog = due_by(l, now);
 	backlog = backlog > l->claimed ? backlog - l->claimed : 1;
 	if (!take(c, backlog))

@@ -143,8 +143,8 @@ static void draw_titles(const struct plot *p, const struct load *load)
 		 (unsigned long long)load->counts.answers);
 	text(p, (LEFT + RIGHT) / 2.0, 28, "middle", title);
 	text(p, (LEFT + RIGHT) / 2.0, BOTTOM + 44, "middle",
-	     load->rate ? "percentile of the latency from when a request was due" :
-			  "percentile of the latency");
+	     load->rate ? "percentile of the latency from when a request was due"
+			: "percentile of the latency");
 }
 
 void load_write_svg(const struct load *load, FILE *to)

@@ -29,7 +29,8 @@ static int close_svg(const struct load *load)
 	if (fclose(load->svg) && !error)
 		error = errno;
 	if (error)
-		fprintf(stderr, "%s: %s: %s\n", load->program.name, load->svg_path, strerror(error));
+		fprintf(stderr, "%s: %s: %s\n", load->program.name, load->svg_path,
+			strerror(error));
 	return error ? 1 : 0;
 }
 
@@ -71,9 +72,9 @@ static int run(struct load *load)
 	}
 	program_raise_limits();
 	/* A loop without a connection would have nothing to do. */
-	r = torc_run(&(struct torc_options){ .loops = (int)(loops < load->connections ?
-								    loops :
-								    load->connections) },
+	r = torc_run(&(struct torc_options){ .loops = (int)(loops < load->connections
+								    ? loops
+								    : load->connections) },
 		     load_run, load);
 	status = load->loops ? report(load) : 1;
 	if (r == -ENOMEM)

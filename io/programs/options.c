@@ -198,8 +198,7 @@ static const struct program_option client_options[] = {
 static const struct program_option *option_at(const struct program *p, size_t i)
 {
 	const struct program_option *const tables[] = {
-		p->operand ? client_options : first_options,
-		p->options,
+		p->operand ? client_options : first_options, p->options,
 		p->operand ? last_options + 1 : last_options, /* what quiet means is its own */
 	};
 

@@ -26,9 +26,9 @@ struct program {
 	const char *name; /* "torc-echo" */
 	const char *what; /* for --help */
 	const char *default_address;
-	const char *unit;                     /* what program_end counts; default "requests" */
-	bool serves_udp;                      /* udp:// is known */
-	const char *operand;                  /* "URL": a client's; it has no --listen and the like */
+	const char *unit;    /* what program_end counts; default "requests" */
+	bool serves_udp;     /* udp:// is known */
+	const char *operand; /* "URL": a client's; it has no --listen and the like */
 	const struct program_option *options; /* besides those that all have; NULL: none */
 
 	const char *addresses[PROGRAM_ADDRESSES_MAX + 1];
