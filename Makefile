@@ -89,7 +89,7 @@ CPPFLAGS := -D_GNU_SOURCE -I$(B)/include -I. $(if $(filter debug,$(MODE)),-DTORC
 	    $(if $(filter full,$(CHECK)),-DTORC_CHECK_FULL=1)
 CFLAGS := -std=gnu17 -pthread $(OPTIMISE) $(PIC) -fvisibility=hidden $(SANITIZE) $(WARNINGS)
 LDFLAGS := -pthread -Wl,--as-needed $(SANITIZE)
-LIBS := -luring -lssl -lcrypto -lz -lbrotlienc -lzstd
+LIBS := -luring -lssl -lcrypto -lz -lbrotlienc -lbrotlidec -lzstd
 
 ALL_CFLAGS := $(CPPFLAGS) $(CFLAGS) $(EXTRA_CFLAGS)
 ALL_LDFLAGS := $(LDFLAGS) $(OPTIMISE) $(EXTRA_CFLAGS) $(EXTRA_LDFLAGS)

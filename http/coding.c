@@ -1,5 +1,5 @@
 /*
- * http/coding.c - the memory of an encoder, which is counted.
+ * http/coding.c - the memory of an encoder or a decoder, which is counted.
  */
 #include <errno.h>
 
@@ -9,28 +9,28 @@
 /* In front of each block: its size. */
 #define BEFORE 16u
 
-void *torc__http_encoder_alloc(struct torc__http_encoder *e, size_t bytes)
+void *torc__http_budget_alloc(struct torc__http_budget *b, size_t bytes)
 {
 	size_t *block;
 
-	if (bytes > e->most || e->bytes > e->most - bytes)
+	if (bytes > b->most || b->bytes > b->most - bytes)
 		return NULL;
 	block = torc__malloc(bytes + BEFORE);
 	if (!block)
 		return NULL;
 	*block = bytes;
-	e->bytes += bytes;
+	b->bytes += bytes;
 	return (char *)block + BEFORE;
 }
 
-void torc__http_encoder_free(struct torc__http_encoder *e, void *p)
+void torc__http_budget_free(struct torc__http_budget *b, void *p)
 {
 	size_t *block;
 
 	if (!p)
 		return;
 	block = (void *)((char *)p - BEFORE);
-	e->bytes -= *block;
+	b->bytes -= *block;
 	torc__free(block);
 }
 
@@ -43,7 +43,7 @@ int torc__http_encoder_open(struct torc__http_encoder *e, const struct torc_http
 		level = coding->level_default;
 	level = level < coding->level_min ? coding->level_min : level;
 	level = level > coding->level_max ? coding->level_max : level;
-	*e = (struct torc__http_encoder){ .most = TORC_HTTP_COMPRESS_BYTES };
+	*e = (struct torc__http_encoder){ .budget.most = TORC_HTTP_COMPRESS_BYTES };
 	r = coding->open(e, level, length);
 	if (!r)
 		e->coding = coding;

@@ -33,7 +33,7 @@ struct brotli {
 static void *allocate(void *opaque, size_t bytes)
 {
 	struct brotli *b = opaque;
-	struct block *block = torc__http_encoder_alloc(b->e, bytes + sizeof(*block));
+	struct block *block = torc__http_budget_alloc(&b->e->budget, bytes + sizeof(*block));
 
 	if (!block)
 		longjmp(b->no_memory, 1);
@@ -55,7 +55,7 @@ static void release(void *opaque, void *p)
 	*block->link = block->next;
 	if (block->next)
 		block->next->link = block->link;
-	torc__http_encoder_free(b->e, block);
+	torc__http_budget_free(&b->e->budget, block);
 }
 
 /* What the library does is inside of this. False: it has failed, and is not to be called again. */
@@ -93,12 +93,12 @@ static void close_brotli(struct torc__http_encoder *e)
 		BrotliEncoderDestroyInstance(b->state);
 	while (b->blocks)
 		release(b, b->blocks + 1);
-	torc__http_encoder_free(e, b);
+	torc__http_budget_free(&e->budget, b);
 }
 
 static int open_brotli(struct torc__http_encoder *e, int level, uint64_t length)
 {
-	struct brotli *b = torc__http_encoder_alloc(e, sizeof(*b));
+	struct brotli *b = torc__http_budget_alloc(&e->budget, sizeof(*b));
 
 	if (!b)
 		return -ENOMEM;
@@ -145,4 +145,6 @@ static int run(struct torc__http_encoder *e, struct torc__http_piece *p, enum to
 	return p->in_len || BrotliEncoderHasMoreOutput(b->state);
 }
 
-const struct torc_http_coding torc_http_brotli = { "br", 1, 9, 5, open_brotli, run, close_brotli };
+const struct torc_http_coding torc_http_brotli = {
+	"br", 1, 9, 5, open_brotli, run, close_brotli, &torc__http_decoding_brotli
+};

@@ -13,26 +13,26 @@
 
 static voidpf allocate(voidpf opaque, uInt items, uInt size)
 {
-	return torc__http_encoder_alloc(opaque, (size_t)items * size);
+	return torc__http_budget_alloc(opaque, (size_t)items * size);
 }
 
 static void release(voidpf opaque, voidpf p)
 {
-	torc__http_encoder_free(opaque, p);
+	torc__http_budget_free(opaque, p);
 }
 
 /* zlib needs 8 times the window: 4 for the window with its chains, 4 for the symbols and the hash. */
 static int open_as(struct torc__http_encoder *e, int level, uint64_t length, int format)
 {
 	int bits = torc__http_window_bits(length, WINDOW_MIN, WINDOW_MAX);
-	z_stream *z = torc__http_encoder_alloc(e, sizeof(*z));
+	z_stream *z = torc__http_budget_alloc(&e->budget, sizeof(*z));
 
 	if (!z)
 		return -ENOMEM;
-	*z = (z_stream){ .zalloc = allocate, .zfree = release, .opaque = e };
+	*z = (z_stream){ .zalloc = allocate, .zfree = release, .opaque = &e->budget };
 	if (deflateInit2(z, level, Z_DEFLATED, bits + format, bits - 7, Z_DEFAULT_STRATEGY) !=
 	    Z_OK) {
-		torc__http_encoder_free(e, z);
+		torc__http_budget_free(&e->budget, z);
 		return -ENOMEM;
 	}
 	e->state = z;
@@ -77,9 +77,12 @@ static int run(struct torc__http_encoder *e, struct torc__http_piece *p, enum to
 static void close_zlib(struct torc__http_encoder *e)
 {
 	deflateEnd(e->state);
-	torc__http_encoder_free(e, e->state);
+	torc__http_budget_free(&e->budget, e->state);
 }
 
-const struct torc_http_coding torc_http_gzip = { "gzip", 1, 9, 4, open_gzip, run, close_zlib };
-const struct torc_http_coding torc_http_deflate = { "deflate",    1,   9,         4,
-						    open_deflate, run, close_zlib };
+const struct torc_http_coding torc_http_gzip = {
+	"gzip", 1, 9, 4, open_gzip, run, close_zlib, &torc__http_decoding_gzip
+};
+const struct torc_http_coding torc_http_deflate = {
+	"deflate", 1, 9, 4, open_deflate, run, close_zlib, &torc__http_decoding_deflate
+};

@@ -13,12 +13,12 @@
 
 static void *allocate(void *opaque, size_t bytes)
 {
-	return torc__http_encoder_alloc(opaque, bytes);
+	return torc__http_budget_alloc(opaque, bytes);
 }
 
 static void release(void *opaque, void *p)
 {
-	torc__http_encoder_free(opaque, p);
+	torc__http_budget_free(opaque, p);
 }
 
 static bool set(ZSTD_CCtx *z, ZSTD_cParameter parameter, int value)
@@ -28,7 +28,7 @@ static bool set(ZSTD_CCtx *z, ZSTD_cParameter parameter, int value)
 
 static int open_zstd(struct torc__http_encoder *e, int level, uint64_t length)
 {
-	const ZSTD_customMem memory = { allocate, release, e };
+	const ZSTD_customMem memory = { allocate, release, &e->budget };
 	ZSTD_CCtx *z = ZSTD_createCCtx_advanced(memory);
 	int bits = torc__http_window_bits(length, WINDOW_MIN, WINDOW_MAX);
 
@@ -63,4 +63,6 @@ static void close_zstd(struct torc__http_encoder *e)
 	ZSTD_freeCCtx(e->state);
 }
 
-const struct torc_http_coding torc_http_zstd = { "zstd", 1, 6, 3, open_zstd, run, close_zstd };
+const struct torc_http_coding torc_http_zstd = {
+	"zstd", 1, 6, 3, open_zstd, run, close_zstd, &torc__http_decoding_zstd
+};

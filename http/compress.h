@@ -32,7 +32,7 @@
  * Time. The loop's other fibers run after each 16 KiB that were compressed; with brotli, which works on 64 KiB at
  * a time, after those.
  *
- * Libraries. torc_http_gzip and torc_http_deflate need zlib, torc_http_brotli needs libbrotlienc, torc_http_zstd libzstd: a program that is linked
+ * Libraries. torc_http_gzip and torc_http_deflate need zlib, torc_http_brotli needs libbrotlienc and libbrotlidec, torc_http_zstd libzstd: a program that is linked
  * statically needs those that it names. Without `codings` the step uses gzip.
  */
 #ifndef TORC_HTTP_COMPRESS_H
@@ -93,11 +93,21 @@ struct torc_http_decompress_options {
 		bytes; /* of the decoded body: more is 413; default: the server's or the route's body_bytes, which is the most in any case */
 	/* Decoded bytes for each that was received, beyond the first 64 KiB: more is 413; default 100, deflate itself can reach 1032. */
 	unsigned ratio;
+	/*
+	 * NULL-terminated: what is decoded. Default: gzip and deflate. What a client may make the others take is said below: it is the client
+	 * that chooses the window.
+	 */
+	const struct torc_http_coding *const *codings;
 };
 
 /*
- * torc_http_decompress - a step that decodes bodies of requests with Content-Encoding gzip or deflate. The handlers behind it read them
- * as if they had come plain; torc_http_body_length is TORC_NEVER then. It takes 60 KiB, and needs zlib.
+ * torc_http_decompress - a step that decodes bodies of requests with Content-Encoding gzip or deflate, or what the options say. The handlers
+ * behind it read them as if they had come plain; torc_http_body_length is TORC_NEVER then. It takes 60 KiB with gzip and deflate, and
+ * up to 20 MiB with brotli and 9 MiB with zstd, whose windows are as large as the client says; beyond 8 MiB with zstd: 413.
+ * It needs the libraries of the codings, libbrotlidec for brotli.
+ *
+ * gzip may have several members, and zstd several frames; deflate may lack the frame of zlib, as some send it. A body without any bytes
+ * is an empty one.
  *
  * A body in another coding, or in several, is answered with 415 and Accept-Encoding. torc_http_refuse_coded does that with all: for
  * handlers that read bodies and do not look at Content-Encoding. Forms (http/form.h, http/multipart.h) refuse what was not decoded by themselves.

@@ -4,171 +4,106 @@
 #include <torc/http/compress.h>
 
 #include <errno.h>
-#include <strings.h>
-#include <zlib.h>
-
-#include <torc/core/fiber.h>
 
 #include "http/internal/coding.h"
-
-#define OUT_BYTES ((size_t)16 << 10)
-
-/* What is decoded before others run. */
-#define PIECE_BYTES ((size_t)64 << 10)
-
-/* zlib takes some 40 KiB. */
-#define STATE_BYTES ((size_t)64 << 10)
 
 /* So much may come of nearly nothing. */
 #define RATIO_FREE ((uint64_t)64 << 10)
 
 #define RATIO 100
 
-enum format { NONE = 0, DEFLATE = 15, GZIP = 31 }; /* as inflateInit2 wants to know it */
+static const struct torc_http_coding *const default_codings[] = { &torc_http_gzip,
+								  &torc_http_deflate, NULL };
 
-struct decoder {
+struct decompressor {
 	struct torc__http_source source;
 	struct torc_http_exchange *x;
-	struct torc__http_encoder memory;
-	z_stream z;
-	enum format format;
-	uint64_t bytes, ratio; /* the limits */
-	uint64_t in, out;      /* so far */
-	size_t since;          /* bytes that were decoded since others ran */
-	char *chunk;
-	uint32_t capacity;
-	size_t at, have; /* of the chunk: decoded bytes that were not consumed */
-	bool full;       /* zlib may have more without further input */
-	bool complete;   /* what has come so far is whole */
+	struct torc__http_decoder decoder;
+	struct torc_slice view; /* decoded bytes that were not consumed */
+	uint64_t bytes;         /* the option */
 };
 
-static voidpf allocate(voidpf opaque, uInt items, uInt size)
+/* A limit of the scope is not the body's. */
+static int fail(struct decompressor *d, int r)
 {
-	return torc__http_encoder_alloc(opaque, (size_t)items * size);
+	return r == -ECANCELED || r == -ETIMEDOUT ? r : torc__http_fail_body(d->x, r);
 }
 
-static void release(voidpf opaque, voidpf p)
+/* 1: there is a view; 0: all that has come is decoded; or a negative errno. */
+static int decode(struct decompressor *d, struct torc_slice *in)
 {
-	torc__http_encoder_free(opaque, p);
-}
-
-static bool is_too_much(const struct decoder *d)
-{
-	uint64_t most = d->x->body_limit < d->bytes ? d->x->body_limit : d->bytes;
-
-	return d->out > most || (d->out > RATIO_FREE && d->out / d->ratio > d->in);
-}
-
-/* Decode from `in`, into an empty chunk. How many bytes were taken, or a negative errno. */
-static ssize_t inflate_some(struct decoder *d, struct torc_slice in)
-{
+	uint64_t most = d->x->body_limit;
 	int r;
 
-	d->z.next_in = (Bytef *)(uintptr_t)in.data;
-	d->z.avail_in = (uInt)in.len;
-	d->z.next_out = (Bytef *)d->chunk;
-	d->z.avail_out = (uInt)OUT_BYTES;
-	r = inflate(&d->z, Z_NO_FLUSH);
-	if (r == Z_MEM_ERROR)
-		return -ENOMEM;
-	if (r != Z_OK && r != Z_STREAM_END && r != Z_BUF_ERROR)
-		return -EBADMSG;
-	d->complete = r == Z_STREAM_END;
-	d->full = !d->complete && !d->z.avail_out;
-	d->at = 0;
-	d->have = OUT_BYTES - d->z.avail_out;
-	d->in += in.len - d->z.avail_in;
-	d->out += d->have;
-	d->since += d->have;
-	return is_too_much(d) ? -EMSGSIZE : (ssize_t)(in.len - d->z.avail_in);
+	d->decoder.limits.bytes = most < d->bytes ? most : d->bytes;
+	r = torc__http_decoder_run(&d->decoder, in, &d->view);
+	return r < 0 ? fail(d, r) : r;
 }
 
-/* Another member may follow a gzip file (RFC 1952, section 2.2), and nothing else. */
-static int begin_member(struct decoder *d)
+/* Likewise, with more of the body. 1: there may be a view. */
+static int decode_more(struct decompressor *d)
 {
-	if (d->format != GZIP || inflateReset(&d->z) != Z_OK)
-		return -EBADMSG;
-	d->complete = false;
-	return 0;
-}
+	struct torc_slice in;
+	size_t len;
+	int r = torc__http_raw_peek(d->x, &in);
 
-/* 1; 0 at the end; or a negative errno, which is not new if it is the body's. */
-static int decode(struct decoder *d)
-{
-	struct torc_slice in = { NULL, 0 };
-	ssize_t used;
-	int r = 1;
-
-	if (!d->full)
-		r = torc__http_raw_peek(d->x, &in);
-	if (r == 0)
-		return d->complete ? 0 : -EBADMSG;
-	if (r > 0 && d->complete)
-		r = begin_member(d);
-	if (r < 0)
-		return r;
-	used = inflate_some(d, in);
-	if (used < 0)
-		return (int)used;
-	if (in.len)
-		torc__http_raw_consume(d->x, (size_t)used);
-	return 1;
-}
-
-static int pause_if_due(struct decoder *d)
-{
-	if (d->since < PIECE_BYTES)
-		return 0;
-	d->since = 0;
-	return torc_yield();
+	if (!r)
+		r = torc__http_decoder_end(&d->decoder);
+	else if (r > 0) {
+		len = in.len;
+		r = decode(d, &in);
+		torc__http_raw_consume(d->x, len - in.len);
+		return r < 0 ? r : 1;
+	}
+	return r == -EBADMSG ? fail(d, r) : r;
 }
 
 static int peek(struct torc__http_source *s, struct torc_http_exchange *x,
 		struct torc_slice *ret_view)
 {
-	struct decoder *d = (struct decoder *)s;
+	struct decompressor *d = (struct decompressor *)s;
 
-	while (d->at == d->have) {
-		int r = pause_if_due(d);
+	(void)x;
+	while (!d->view.len) {
+		int r = decode(d, &(struct torc_slice){ NULL, 0 });
 
-		if (r < 0)
-			return r;
-		r = decode(d);
-		if (r < 0)
-			return torc__http_fail_body(x, r);
 		if (!r)
-			return 0;
+			r = decode_more(d);
+		if (r <= 0)
+			return r;
 	}
-	*ret_view = (struct torc_slice){ d->chunk + d->at, d->have - d->at };
+	*ret_view = d->view;
 	return 1;
 }
 
 static void consume(struct torc__http_source *s, struct torc_http_exchange *x, size_t n)
 {
+	struct decompressor *d = (struct decompressor *)s;
+
 	(void)x;
-	((struct decoder *)s)->at += n;
+	d->view.data += n;
+	d->view.len -= n;
 }
 
 static void close_decoder(void *arg)
 {
-	struct decoder *d = arg;
+	struct decompressor *d = arg;
 
 	d->x->source = NULL;
-	inflateEnd(&d->z);
-	torc__chunk_give(d->x->stream->buffers, d->chunk, d->capacity);
+	torc__http_decoder_close(&d->decoder);
 }
 
-static int open_decoder(struct decoder *d)
+static int open_decoder(struct decompressor *d, const struct torc_http_coding *coding,
+			uint64_t ratio)
 {
-	d->memory.most = STATE_BYTES;
-	d->z = (z_stream){ .zalloc = allocate, .zfree = release, .opaque = &d->memory };
-	d->chunk = torc__chunk_take(d->x->stream->buffers, OUT_BYTES, &d->capacity);
-	if (!d->chunk)
-		return -ENOMEM;
-	if (inflateInit2(&d->z, (int)d->format) != Z_OK ||
-	    torc_http_defer(d->x, close_decoder, d) < 0) {
-		close_decoder(d);
-		return -ENOMEM;
+	const struct torc__http_decode_limits limits = { d->bytes, ratio, RATIO_FREE };
+	int r = torc__http_decoder_open(&d->decoder, coding, &limits);
+
+	if (!r)
+		r = torc_http_defer(d->x, close_decoder, d);
+	if (r < 0) {
+		torc__http_decoder_close(&d->decoder);
+		return r;
 	}
 	d->x->source = &d->source;
 	return 0;
@@ -201,36 +136,43 @@ static int refuse(struct torc_http_exchange *x, const char *accepted)
 	return r ? r : torc_http_respond_text(x, 415, "This coding of a body is not understood.");
 }
 
-static enum format format_of(struct torc_slice coding)
+/* 415, with the names of those that are understood. */
+static int refuse_other(struct torc_http_exchange *x, const struct torc_http_coding *const *codings)
 {
-	if (torc__http_slice_is_word(coding, "gzip") || torc__http_slice_is_word(coding, "x-gzip"))
-		return GZIP;
-	return torc__http_slice_is_word(coding, "deflate") ? DEFLATE : NONE;
+	char names[64] = "";
+
+	for (; *codings; codings++)
+		if (strlen(names) + strlen((*codings)->name) + 3 <= sizeof(names)) {
+			strcat(names, *names ? ", " : "");
+			strcat(names, (*codings)->name);
+		}
+	return refuse(x, *names ? names : "identity");
 }
 
 int torc_http_decompress(struct torc_http_exchange *x, void *arg)
 {
 	static const struct torc_http_decompress_options defaults;
 	const struct torc_http_decompress_options *o = arg ? arg : &defaults;
-	struct torc_slice coding;
-	struct decoder *d;
+	const struct torc_http_coding *const *codings = o->codings ? o->codings : default_codings;
+	const struct torc_http_coding *coding;
+	struct torc_slice name;
+	struct decompressor *d;
 	int r;
 
-	if (!coding_of(x, &coding) || x->source || x->body_done)
+	if (!coding_of(x, &name) || x->source || x->body_done)
 		return torc_http_next(x);
-	if (!format_of(coding))
-		return refuse(x, "gzip, deflate");
+	coding = torc__http_coding_named(codings, name);
+	if (!coding)
+		return refuse_other(x, codings);
 	d = torc_http_alloc(x, sizeof(*d));
 	if (!d)
 		return -ENOMEM;
-	*d = (struct decoder){
+	*d = (struct decompressor){
 		.source = { peek, consume },
 		.x = x,
-		.format = format_of(coding),
 		.bytes = o->bytes ? o->bytes : TORC_NEVER,
-		.ratio = o->ratio ? o->ratio : RATIO,
 	};
-	r = open_decoder(d);
+	r = open_decoder(d, coding, o->ratio ? o->ratio : RATIO);
 	return r ? r : torc_http_next(x);
 }
 

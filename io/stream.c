@@ -93,14 +93,37 @@ static void take_buffer(struct torc_stream *s, uint16_t id, int res)
 	torc__buffer_give(s->buffers, id);
 }
 
+/* Of those that a watcher is to be told. */
+static bool has_news(const struct torc_stream *s)
+{
+	return s->rx_error || (s->rx_eof && !s->watch_resets) || (s->watch_bytes && s->rx_count);
+}
+
 /* Who reads sees the end by itself, and whatever came before it. */
 static void tell_watcher(struct torc_stream *s)
 {
 	s->watch_due = false;
-	if (!s->watcher || s->rx_wait || !(s->rx_error || (s->rx_eof && !s->watch_resets)))
+	if (!s->watcher || s->rx_wait || !has_news(s))
 		return;
 	torc_scope_cancel_with(s->watcher, "the peer has left");
 	s->watcher = NULL;
+}
+
+void torc__stream_watch_quiet(struct torc_stream *s, struct torc_scope *scope)
+{
+	while (s->below)
+		s = s->below;
+	s->watch_bytes = true;
+	torc__stream_watch(s, scope, false);
+}
+
+bool torc__stream_is_quiet(const struct torc_stream *s)
+{
+	for (; s; s = s->below)
+		if (s->spill_len || s->rx_count || s->rx_eof || s->rx_error || s->tx_error ||
+		    (s->kind->holds && s->kind->holds(s)))
+			return false;
+	return true;
 }
 
 /* Nothing is being received: it has ended, or the kernel receives once at a time. */
@@ -129,7 +152,7 @@ void torc__stream_on_rx(struct torc_op *op, int res, unsigned cqe_flags)
 	else if (res != -ECANCELED && res != -EINTR && res != -EAGAIN)
 		s->rx_error = res;
 	/* A cancellation may start operations, which has to wait until the completions are handed out. */
-	if (torc__unlikely(res <= 0 && s->watcher && !s->rx_wait && (s->rx_eof || s->rx_error))) {
+	if (torc__unlikely(s->watcher && !s->rx_wait && (res <= 0 || s->watch_bytes) && has_news(s))) {
 		s->watch_due = true;
 		torc__stream_defer(s);
 	}

@@ -48,7 +48,8 @@ struct torc_stream {
 	uint32_t rx_offset;                   /* consumed bytes of the first buffer */
 	uint16_t rx_first, rx_last, rx_count; /* received buffers, in order */
 	bool rx_eof, rx_private, rx_ready, rx_bulk;
-	bool tx_none, tx_full, tx_closed, closing, busy, watch_resets, watch_due;
+	bool tx_none, tx_full, tx_closed, closing, busy, watch_resets, watch_due,
+		watch_bytes;
 	char *spill; /* bytes in front of the received buffers, contiguous */
 	uint32_t spill_offset, spill_len, spill_capacity;
 	char *pending, *sending; /* chunks: filled, and in the kernel's hands */

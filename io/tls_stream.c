@@ -343,6 +343,11 @@ static struct torc_stream *tls_bare(struct torc_stream *s)
 										   : NULL;
 }
 
+static bool tls_holds(const struct torc_stream *s)
+{
+	return may_go_on(s->tls);
+}
+
 static const struct torc__stream_kind tls_kind = {
 	.arm = tls_arm,
 	.send = tls_send,
@@ -351,6 +356,7 @@ static const struct torc__stream_kind tls_kind = {
 	.close = tls_close,
 	.moved = tls_moved,
 	.bare = tls_bare,
+	.holds = tls_holds,
 };
 
 /* --- the handshake --- */

@@ -52,6 +52,8 @@ struct torc__stream_kind {
 	void (*moved)(struct torc_stream *s);
 	/* The stream below if all that is written goes there as it is, else NULL. NULL: it never does. */
 	struct torc_stream *(*bare)(struct torc_stream *s);
+	/* Has it received what it has not shown, or an end? NULL: what there is can be seen. */
+	bool (*holds)(const struct torc_stream *s);
 };
 
 extern const struct torc__stream_kind torc__socket_kind; /* stream_socket.c */
@@ -129,6 +131,12 @@ void torc__stream_took(struct torc_stream *s, uint64_t n);
  */
 void torc__stream_watch_slowly(struct torc_stream *s);
 
+/* The same for a connection on which nothing is to come: bytes count too, of a stream that torc__stream_is_quiet. */
+void torc__stream_watch_quiet(struct torc_stream *s, struct torc_scope *scope);
+
+/* Nothing is there to be read, and nothing has failed, as far as is known. */
+bool torc__stream_is_quiet(const struct torc_stream *s);
+
 static inline void torc__stream_watch(struct torc_stream *s, struct torc_scope *scope,
 				      bool only_resets)
 {
@@ -146,6 +154,7 @@ static inline void torc__stream_unwatch(struct torc_stream *s)
 	if (torc__unlikely(s->below != NULL))
 		s = s->below;
 	s->watcher = NULL;
+	s->watch_bytes = false;
 }
 
 /* Has the peer ended the connection, as far as is known? A reset is no end. */

@@ -4,6 +4,7 @@
 #include "tests/http/world.h"
 
 #include <brotli/decode.h>
+#include <brotli/encode.h>
 #include <zlib.h>
 #include <zstd.h>
 
@@ -611,10 +612,10 @@ static void measure(const struct torc_http_coding *coding, int level, uint64_t l
 			r = coding->run(&e, &p, TORC__HTTP_OP_RUN);
 		} while (r > 0);
 		check_eq(r, 0);
-		peak = e.bytes > peak ? e.bytes : peak;
+		peak = e.budget.bytes > peak ? e.budget.bytes : peak;
 	}
 	torc__http_encoder_close(&e);
-	check_eq(e.bytes, 0);
+	check_eq(e.budget.bytes, 0);
 	fprintf(stderr, "%s, level %d: %zu bytes\n", coding->name, level, peak);
 	check_le(peak, most);
 }
@@ -640,7 +641,7 @@ Test(http_compress, takes_no_more_memory_than_it_says)
 /* Fail the n-th allocation, for each n: what is left is freed, and nothing goes wrong. */
 static int refuse_at(const struct torc_http_coding *coding, size_t most)
 {
-	struct torc__http_encoder e = { .most = most };
+	struct torc__http_encoder e = { .budget.most = most };
 	static char out[1 << 16];
 	int r = coding->open(&e, 5, TORC_NEVER);
 
@@ -655,7 +656,7 @@ static int refuse_at(const struct torc_http_coding *coding, size_t most)
 		}
 		torc__http_encoder_close(&e);
 	}
-	check_eq(e.bytes, 0);
+	check_eq(e.budget.bytes, 0);
 	return r;
 }
 
@@ -899,6 +900,19 @@ static size_t pack(int bits, const char *data, size_t len)
 	return pack_behind(0, bits, data, len);
 }
 
+/* In any coding. */
+static size_t encode_behind(size_t at, const struct torc_http_coding *coding, const char *data,
+			    size_t len)
+{
+	struct torc__http_piece p = { data, len, packed + at, sizeof(packed) - at };
+	struct torc__http_encoder e;
+
+	check_eq(torc__http_encoder_open(&e, coding, 0, TORC_NEVER), 0);
+	check_eq(coding->run(&e, &p, TORC__HTTP_OP_FINISH), 0);
+	torc__http_encoder_close(&e);
+	return sizeof(packed) - p.out_len;
+}
+
 /* POST packed[len]; in chunks of `piece` bytes, unless that is 0. */
 static int post(struct world *w, const char *path, const char *coding, size_t len, size_t piece,
 		struct reply *r)
@@ -974,6 +988,10 @@ static void upload(struct world *w)
 	len = pack(31, noise, sizeof(noise));
 	check_eq(post(w, "/", GZIPPED, len, 0, &r), 200);
 	expect_sum(&r, noise, sizeof(noise));
+	/* Without the frame that belongs to it. */
+	len = pack(-15, text, 3000);
+	check_eq(post(w, "/", "Content-Encoding: deflate", len, 1, &r), 200);
+	expect_sum(&r, text, 3000);
 	/* Forms, when there is somebody to decode them. */
 #define FORM "\r\nContent-Type: application/x-www-form-urlencoded"
 	len = pack(31, "a=b&c=d", 7);
@@ -999,7 +1017,8 @@ Test(http_compress, decodes_bodies_of_requests)
 
 static void upload_nonsense(struct world *w)
 {
-	static const char *const codings[] = { "br", "gzip, gzip", "gzip, br", "zstd", "xgzip" };
+	static const char *const codings[] = { "br",   "gzip, gzip", "gzip, br",
+					       "zstd", "xgzip",      "\"gzip\"" };
 	struct reply r = { 0 };
 	size_t len = pack(31, text, 3000);
 
@@ -1026,8 +1045,6 @@ static void upload_nonsense(struct world *w)
 	check_eq(post(w, "/", "Content-Encoding: deflate", pack_behind(len, 15, text, 10), 0, &r),
 		 400);
 	check_eq(post(w, "/", GZIPPED, len, 0, &r), 400);
-	len = pack(-15, text, 3000);
-	check_eq(post(w, "/", "Content-Encoding: deflate", len, 0, &r), 400);
 	memset(packed, 0, 1000);
 	check_eq(post(w, "/", GZIPPED, 1000, 0, &r), 400);
 	free(r.body);
@@ -1074,4 +1091,324 @@ Test(http_compress, refuses_bombs)
 
 	fill();
 	run_world_with(&w, serve_decoded, upload_bombs);
+}
+
+/* --- codings that a server was asked to decode --- */
+
+static void upload_codings(struct world *w)
+{
+	struct reply r = { 0 };
+
+	for (size_t i = 0; torc_http_codings_all[i]; i++) {
+		size_t len = encode_behind(0, torc_http_codings_all[i], text, LARGE);
+		char field[64];
+
+		snprintf(field, sizeof(field), "Content-Encoding: %s",
+			 torc_http_codings_all[i]->name);
+		check_eq(post(w, "/", field, len, 0, &r), 200);
+		expect_sum(&r, text, LARGE);
+		check_eq(post(w, "/", field, len, 999, &r), 200);
+		expect_sum(&r, text, LARGE);
+		check_eq(post(w, "/", field, len - 1, 0, &r), 400);
+		check_eq(post(w, "/read", field, len, 0, &r), 413);
+		check_eq(post(w, "/some", field, len, 0, &r), 200);
+		check_eq(post(w, "/limit", field, len, 0, &r), 413);
+	}
+	check_eq(post(w, "/", "Content-Encoding: compress", 10, 0, &r), 415);
+	check(!strcmp(header(&r, "Accept-Encoding"), "br, zstd, gzip, deflate"));
+	free(r.body);
+}
+
+Test(http_compress, decodes_the_codings_that_it_is_given)
+{
+	fill();
+	decoding.codings = torc_http_codings_all;
+	run_world_with(&(struct world){ 0 }, serve_decoded, upload_codings);
+}
+
+/* --- a decoder by itself --- */
+
+static const struct torc__http_decode_limits generous = { TORC_NEVER, 0, 0 };
+
+/* All of packed[len], in pieces, into `decoded`: the length, or a negative errno. */
+static long decode_with(const struct torc_http_coding *coding,
+			const struct torc__http_decode_limits *limits, size_t len, size_t piece)
+{
+	struct torc__http_decoder d;
+	struct torc_slice out;
+	size_t n = 0;
+	int r = 0;
+
+	check_eq(torc__http_decoder_open(&d, coding, limits), 0);
+	for (size_t i = 0; i < len && r >= 0; i += piece) {
+		struct torc_slice in = { packed + i, piece < len - i ? piece : len - i };
+
+		while ((r = torc__http_decoder_run(&d, &in, &out)) > 0) {
+			check(out.len && out.len <= TORC__HTTP_DECODE_OUT);
+			check_le(n + out.len, sizeof(decoded));
+			memcpy(decoded + n, out.data, out.len);
+			n += out.len;
+		}
+		check(r < 0 || !in.len);
+	}
+	check_le(d.budget.bytes, d.budget.most);
+	if (!r)
+		r = torc__http_decoder_end(&d);
+	else
+		check_eq(torc__http_decoder_end(&d), r);
+	torc__http_decoder_close(&d);
+	torc__http_decoder_close(&d);
+	check_eq(d.budget.bytes, 0);
+	return r < 0 ? r : (long)n;
+}
+
+static void expect_text(const struct torc_http_coding *coding, size_t len, size_t piece,
+			size_t expected)
+{
+	memset(decoded, 0, expected);
+	check_eq(decode_with(coding, &generous, len, piece), expected);
+	check(!memcmp(decoded, text, expected));
+}
+
+static int decode_pieces(void *arg)
+{
+	static const size_t pieces[] = { SIZE_MAX / 2, 7777, 97 };
+
+	(void)arg;
+	for (size_t i = 0; torc_http_codings_all[i]; i++) {
+		const struct torc_http_coding *coding = torc_http_codings_all[i];
+		size_t len = encode_behind(0, coding, text, LARGE);
+
+		for (size_t j = 0; j < COUNT(pieces); j++)
+			expect_text(coding, len, pieces[j], LARGE);
+		expect_text(coding, 0, 1, 0);
+		expect_text(coding, encode_behind(0, coding, text, 0), 1, 0);
+		expect_text(coding, encode_behind(0, coding, text, 5000), 1, 5000);
+	}
+	/* What comes as several, and what has nothing in it. */
+	for (size_t i = 0; i < 2; i++) {
+		const struct torc_http_coding *coding = i ? &torc_http_zstd : &torc_http_gzip;
+		size_t len = encode_behind(0, coding, text, 3000);
+
+		len = encode_behind(len, coding, "", 0);
+		len = encode_behind(len, coding, text + 3000, 20000);
+		expect_text(coding, len, 1, 23000);
+		expect_text(coding, len, 1 << 20, 23000);
+	}
+	memcpy(packed, "\x50\x2a\x4d\x18\x03\0\0\0abc", 11); /* a frame to be skipped */
+	expect_text(&torc_http_zstd, encode_behind(11, &torc_http_zstd, text, 100), 1, 100);
+	expect_text(&torc_http_deflate, pack(-15, text, LARGE), 7777, LARGE);
+	expect_text(&torc_http_deflate, pack(-15, noise, 0), 1, 0);
+	return 0;
+}
+
+Test(http_compress, decodes_whatever_the_pieces)
+{
+	fill();
+	run(decode_pieces, NULL);
+}
+
+static int decode_garbled(void *arg)
+{
+	uint64_t seed = 7;
+
+	(void)arg;
+	for (size_t i = 0; torc_http_codings_all[i]; i++) {
+		const struct torc_http_coding *coding = torc_http_codings_all[i];
+		size_t len = encode_behind(0, coding, text, 2000);
+
+		for (size_t n = 1; n < len; n++)
+			check_eq(decode_with(coding, &generous, n, 50), -EBADMSG);
+		for (size_t behind = 1; behind < 12; behind++) {
+			memset(packed + len, 'x', behind);
+			check_eq(decode_with(coding, &generous, len + behind, 1), -EBADMSG);
+			check_eq(decode_with(coding, &generous, len + behind, 9999), -EBADMSG);
+		}
+		/* Any byte may be any other: it is garbled, or means something else. */
+		for (size_t n = 0; n < 3000; n++) {
+			long r;
+
+			len = encode_behind(0, coding, text, 300);
+			for (size_t j = 0; j <= n % 3; j++)
+				packed[next_random(&seed) % len] = (char)next_random(&seed);
+			r = decode_with(coding, &(struct torc__http_decode_limits){ 100000, 0, 0 },
+					len, 1 + n % 70);
+			check(r >= 0 || r == -EBADMSG || r == -EMSGSIZE);
+		}
+	}
+	/* A dictionary that nobody has. */
+	memcpy(packed, "\x78\xbb\0\0\0\0\x03\0", 8);
+	check_eq(decode_with(&torc_http_deflate, &generous, 8, 8), -EBADMSG);
+	return 0;
+}
+
+Test(http_compress, decodes_nothing_that_is_garbled)
+{
+	fill();
+	run(decode_garbled, NULL);
+}
+
+static int decode_bombs(void *arg)
+{
+	char *zeros = calloc(1, 4 * LARGE);
+
+	(void)arg;
+	check(zeros);
+	for (size_t i = 0; torc_http_codings_all[i]; i++) {
+		const struct torc_http_coding *coding = torc_http_codings_all[i];
+		struct torc__http_decode_limits limits = { 4 * LARGE, 100, 65536 };
+		size_t len = encode_behind(0, coding, zeros, 4 * LARGE);
+
+		check_eq(decode_with(coding, &generous, len, 100), 4 * LARGE);
+		check_eq(decode_with(coding, &limits, len, len), -EMSGSIZE);
+		limits.ratio_free = 4 * LARGE;
+		check_eq(decode_with(coding, &limits, len, len), 4 * LARGE);
+		limits.bytes--;
+		check_eq(decode_with(coding, &limits, len, len), -EMSGSIZE);
+	}
+	free(zeros);
+	/* Windows of 128 MiB. */
+	memcpy(packed, "\x28\xb5\x2f\xfd\0\x88\1\0\0", 9);
+	check_eq(decode_with(&torc_http_zstd, &generous, 9, 9), -EMSGSIZE);
+	memcpy(packed, "\x11\x1b\x03", 3);
+	check_eq(decode_with(&torc_http_brotli, &generous, 3, 3), -EBADMSG);
+	return 0;
+}
+
+Test(http_compress, decodes_no_more_than_its_limits)
+{
+	fill();
+	run(decode_bombs, NULL);
+}
+
+/* The largest windows that there can be. The encoders of others use them. */
+static int decode_large(void *arg)
+{
+	ZSTD_CCtx *z = ZSTD_createCCtx();
+	size_t len;
+
+	(void)arg;
+	check(z);
+	ZSTD_CCtx_setParameter(z, ZSTD_c_windowLog, 23);
+	ZSTD_CCtx_setParameter(z, ZSTD_c_contentSizeFlag, 0);
+	{
+		ZSTD_inBuffer in = { text, LARGE, 0 };
+		ZSTD_outBuffer out = { packed, sizeof(packed), 0 };
+
+		while (in.pos < in.size)
+			check(!ZSTD_isError(ZSTD_compressStream2(z, &out, &in, ZSTD_e_continue)));
+		check_eq(ZSTD_compressStream2(z, &out, &in, ZSTD_e_end), 0);
+		len = out.pos;
+	}
+	ZSTD_freeCCtx(z);
+	expect_text(&torc_http_zstd, len, len, LARGE);
+	len = sizeof(packed);
+	check(BrotliEncoderCompress(5, 24, BROTLI_MODE_GENERIC, LARGE, (const uint8_t *)text, &len,
+				    (uint8_t *)packed));
+	expect_text(&torc_http_brotli, len, 1000, LARGE);
+	return 0;
+}
+
+Test(http_compress, decodes_large_windows)
+{
+	fill();
+	run(decode_large, NULL);
+}
+
+static int decode_in_little(void *arg)
+{
+	(void)arg;
+	for (size_t i = 0; torc_http_codings_all[i]; i++) {
+		const struct torc_http_coding *coding = torc_http_codings_all[i];
+		struct torc__http_decoder d = { .limits = generous };
+		size_t len = encode_behind(0, coding, text, 100000), most = 0;
+		int r, refused = 0;
+
+		do {
+			struct torc_slice in = { packed, len }, out;
+
+			d = (struct torc__http_decoder){ .limits = generous, .budget.most = most };
+			d.room = torc__http_budget_alloc(&d.budget, TORC__HTTP_DECODE_OUT);
+			r = d.room ? coding->decoding->open(&d) : -ENOMEM;
+			if (!r) {
+				d.coding = coding;
+				while ((r = torc__http_decoder_run(&d, &in, &out)) > 0)
+					;
+				torc__http_decoder_close(&d);
+			} else {
+				torc__http_budget_free(&d.budget, d.room);
+			}
+			check_eq(d.budget.bytes, 0);
+			check(!r || r == -ENOMEM);
+			refused += r < 0;
+			most += 4096;
+		} while (r < 0);
+		check_ge(refused, 8);
+	}
+	return 0;
+}
+
+Test(http_compress, decodes_only_with_memory)
+{
+	fill();
+	run(decode_in_little, NULL);
+}
+
+/* In a scope that has ended it says so each 64 KiB, and goes on afterwards. */
+static int decode_cancelled(void *arg)
+{
+	(void)arg;
+	for (size_t i = 0; torc_http_codings_all[i]; i++) {
+		struct torc_slice in = { packed,
+					 encode_behind(0, torc_http_codings_all[i], text, LARGE) };
+		struct torc_group group;
+		struct torc__http_decoder d;
+		struct world counter = { 0 };
+		struct torc_slice out;
+		struct torc_scope scope;
+		size_t n = 0;
+		int r;
+
+		check_eq(torc__http_decoder_open(&d, torc_http_codings_all[i], &generous), 0);
+		torc_scope_enter(&scope, TORC_NEVER);
+		torc_scope_cancel(&scope);
+		while ((r = torc__http_decoder_run(&d, &in, &out)) > 0)
+			n += out.len;
+		check_eq(r, -ECANCELED);
+		check(n < 65536 + TORC__HTTP_DECODE_OUT);
+		check_eq(torc_scope_leave(&scope), -ECANCELED);
+		torc_group_enter(&group);
+		check_eq(torc_group_spawn(&group, count_turns, &counter), 0);
+		while ((r = torc__http_decoder_run(&d, &in, &out)) > 0)
+			n += out.len;
+		counter.gate = true;
+		check_eq(torc_group_wait(&group), 0);
+		check_ge(counter.calls, 12);
+		check_eq(r, 0);
+		check_eq(n, LARGE);
+		check_eq(torc__http_decoder_end(&d), 0);
+		torc__http_decoder_close(&d);
+	}
+	return 0;
+}
+
+Test(http_compress, decodes_in_turn_with_others_and_stops_when_it_is_cancelled)
+{
+	fill();
+	run(decode_cancelled, NULL);
+}
+
+Test(http_compress, knows_codings_by_name)
+{
+	static const char *const none[] = { "", "gz", "gzip ", "x-br", "x-gzi", "identity" };
+
+#define NAMED(name) \
+	torc__http_coding_named(torc_http_codings_all, (struct torc_slice){ name, strlen(name) })
+	check(NAMED("gzip") == &torc_http_gzip);
+	check(NAMED("X-GZip") == &torc_http_gzip);
+	check(NAMED("BR") == &torc_http_brotli);
+	check(NAMED("zstd") == &torc_http_zstd);
+	check(NAMED("Deflate") == &torc_http_deflate);
+	for (size_t i = 0; i < COUNT(none); i++)
+		check(!NAMED(none[i]));
 }
