@@ -173,6 +173,7 @@ struct load {
 	atomic_uint connected;     /* have been at all */
 	bool measuring;            /* begin_ns has come */
 	uint64_t start_ns, begin_ns, end_ns;
+	uint64_t over_ns;              /* end_ns, or before it: a signal */
 	uint64_t cpu_begin_ns, cpu_ns; /* of this process */
 
 	/* The sum of all loops'; load_sum. */

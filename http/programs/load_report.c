@@ -28,7 +28,7 @@ static void add_counts(struct load_counts *to, const struct load_counts *from)
 
 void load_sum(struct load *load)
 {
-	uint64_t end_ns = load->requests ? load->begin_ns : load->end_ns;
+	uint64_t end_ns = load->requests ? load->begin_ns : load->over_ns;
 
 	for (unsigned i = 0; i < load->loop_count; i++) {
 		struct load_loop *l = &load->loops[i];

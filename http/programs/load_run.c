@@ -225,13 +225,12 @@ static int connect_all(struct load *load)
 	return atomic_load_explicit(&load->connected, memory_order_relaxed) ? 0 : -ENOTCONN;
 }
 
-/* What was cut short by a signal ends then. */
+/* What was cut short by a signal ends then. Loops may still be looking at end_ns. */
 static void note_end(struct load *load)
 {
 	uint64_t now = torc_now_ns();
 
-	if (load->measuring && now < load->end_ns)
-		load->end_ns = now;
+	load->over_ns = load->measuring && now < load->end_ns ? now : load->end_ns;
 }
 
 static int run_loops(struct load *load)

@@ -111,9 +111,9 @@ void load_count_unsent(struct load_loop *l)
 	const struct load *load = l->load;
 	uint64_t due, begun;
 
-	if (!load->rate || load->requests || load->end_ns <= load->begin_ns)
+	if (!load->rate || load->requests || load->over_ns <= load->begin_ns)
 		return;
-	due = due_by(l, load->end_ns - 1);
+	due = due_by(l, load->over_ns - 1);
 	begun = due_by(l, load->begin_ns - 1);
 	begun = begun > l->claimed ? begun : l->claimed;
 	l->counts.unsent = due > begun ? due - begun : 0;
