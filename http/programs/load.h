@@ -52,8 +52,12 @@
 #define LOAD_HEAD_BYTES_MAX 65536u
 #define LOAD_FIELDS_MAX     128u
 
-/* A head that is the same as the one before needs no parsing, if it is not longer than this. */
-#define LOAD_SEEN_BYTES_MAX 1024u
+/*
+ * The longest head that is remembered, and the longest answer, of which a head is: what is longer than a received buffer is not
+ * seen in one piece.
+ */
+#define LOAD_SEEN_BYTES_MAX  1024u
+#define LOAD_WHOLE_BYTES_MAX 4096u
 
 enum load_error {
 	LOAD_CONNECT,   /* an attempt to connect; all others are requests */
@@ -74,13 +78,11 @@ enum load_end {
 struct load;
 struct load_loop;
 
-/* The head that was parsed last, and what it said. */
+/* A head that was parsed, and what it said of the answer. */
 struct load_seen {
-	size_t len, body_bytes;
-	/* Head and body; SIZE_MAX when it is more than that to take such an answer, or there is none. */
-	size_t whole;
+	size_t len;   /* of the head */
+	size_t whole; /* with the body; SIZE_MAX: nothing was seen yet */
 	uint16_t status;
-	bool has_body, has_length, chunked, keep_alive;
 	char bytes[LOAD_SEEN_BYTES_MAX];
 };
 

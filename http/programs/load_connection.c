@@ -173,11 +173,7 @@ static int exchange(struct load_connection *c)
 	if (left(c) * load->request_bytes > LOAD_INLINE_BYTES_MAX)
 		return write_and_read(c);
 	r = write_some(c);
-	if (r < 0)
-		return c->overdue || r == -ECANCELED || r == -ETIMEDOUT
-			       ? load_ended(c, r, false)
-			       : load_fail(c, LOAD_WRITE, r);
-	return load->read_answers(c);
+	return r < 0 ? load_ended(c, r, false) : load->read_answers(c);
 }
 
 /* While there was nothing to send it may have been closed; and bytes behind the last answer are no answer to what comes next. */
@@ -263,7 +259,8 @@ static void wait_for_begin(struct load_connection *c, bool *settled)
 		return;
 	*settled = true;
 	torc_latch_count_down(&c->loop->load->settled);
-	(void)!torc_event_wait(&c->loop->load->begun); /* what comes next sees the scope too */
+	(void)!torc_event_wait(
+		&c->loop->load->begun); /* if not for it, what comes next sees the scope too */
 }
 
 static int run_connection(struct load_connection *c, bool *settled)
@@ -273,11 +270,13 @@ static int run_connection(struct load_connection *c, bool *settled)
 	torc_scope_enter(&c->scope, TORC_NEVER);
 	c->answered = c->overdue = false;
 	r = connect_stream(c);
-	wait_for_begin(c, settled);
-	if (!r)
+	if (!r) {
+		wait_for_begin(c, settled);
 		r = use(c);
+	}
 	close_stream(c, r);
 	torc_scope_leave(&c->scope);
+	wait_for_begin(c, settled); /* not in a scope that was cancelled for taking too long */
 	return r;
 }
 
@@ -296,7 +295,8 @@ static bool goes_on(struct load_connection *c, int r)
 {
 	struct load_loop *l = c->loop;
 
-	if (!r || torc_turn_ns() >= l->load->end_ns || torc_scope_status() < 0)
+	/* In this order: it may have been cancelled before the times were fixed. */
+	if (!r || torc_scope_status() < 0 || torc_turn_ns() >= l->load->end_ns)
 		return false;
 	if (!(left(c) || l->budget_left) || rest(c) < 0)
 		return false;

@@ -182,13 +182,14 @@ void load_print(const struct load *load)
 
 /* --- for programs --- */
 
+/* A path may have any bytes in it: those beyond ASCII are escaped one by one. */
 static void print_string(const char *name, const char *text)
 {
 	printf("\"%s\":\"", name);
 	for (; *text; text++)
 		if (*text == '"' || *text == '\\')
 			printf("\\%c", *text);
-		else if ((unsigned char)*text < ' ' || *text == 0x7f)
+		else if (*text < ' ' || *text > '~')
 			printf("\\u%04x", (unsigned char)*text);
 		else
 			putchar(*text);

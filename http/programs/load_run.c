@@ -295,8 +295,9 @@ static int init_loops(struct load *load)
 	if (!load->loops)
 		return -ENOMEM;
 	memset(load->loops, 0, bytes);
-	for (unsigned i = 0; i < load->loop_count && !r; i++)
-		r = init_loop(load, i);
+	for (unsigned i = 0; i < load->loop_count; i++)
+		if (init_loop(load, i) < 0)
+			r = -ENOMEM; /* and on: the others are looked at in the end, too */
 	return r;
 }
 

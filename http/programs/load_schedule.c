@@ -59,7 +59,8 @@ static bool claim_now(struct load_connection *c)
 	const struct load *load = c->loop->load;
 	uint64_t now = torc_turn_ns();
 
-	if (now >= load->end_ns || torc_scope_status() < 0)
+	/* In this order: it may have been cancelled before the times were fixed. */
+	if (torc_scope_status() < 0 || now >= load->end_ns)
 		return false;
 	c->sent_ns = now;
 	c->measured = counts(load, now);

@@ -62,7 +62,7 @@ static void text(const struct plot *p, double x, double y, const char *anchor, c
 	for (; *what; what++)
 		if (*what == '<' || *what == '&' || *what == '>')
 			fprintf(p->to, "&#%d;", *what);
-		else if ((unsigned char)*what < ' ')
+		else if (*what < ' ' || *what > '~')
 			fputc('?', p->to);
 		else
 			fputc(*what, p->to);
