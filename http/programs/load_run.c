@@ -226,11 +226,11 @@ static int connect_all(struct load *load)
 }
 
 /* What was cut short by a signal ends then. Loops may still be looking at end_ns. */
-static void note_end(struct load *load)
+static void note_end(struct load *load, bool cut_short)
 {
 	uint64_t now = torc_now_ns();
 
-	load->over_ns = load->measuring && now < load->end_ns ? now : load->end_ns;
+	load->over_ns = cut_short && now < load->end_ns ? now : load->end_ns;
 }
 
 static int run_loops(struct load *load)
@@ -251,7 +251,7 @@ static int run_loops(struct load *load)
 		r = connect_all(load);
 	if (!r)
 		r = measure(load);
-	note_end(load);
+	note_end(load, r == -ECANCELED);
 	if (r)
 		torc_group_cancel(&group);
 	ended = torc_group_wait(&group);
