@@ -109,10 +109,12 @@ SONAME := libtorc.so.$(SOVERSION)
 
 # ---- Programs -------------------------------------------------------------------------------------------
 #
-# Each program that has a main file exists; the rest of a programs directory is shared by them.
+# Each program that has a main file exists; the rest of io/programs is shared by all, and of http/programs each has the
+# files that begin with its name.
 
 OPTIONS_OBJ := $(call objects,$(filter-out io/programs/torc-%,$(wildcard io/programs/*.c)))
-HTTPD_OBJ := $(call objects,$(filter-out http/programs/torc-%,$(wildcard http/programs/*.c)))
+HTTPD_OBJ := $(call objects,$(wildcard http/programs/httpd_*.c))
+LOAD_OBJ := $(call objects,$(wildcard http/programs/load_*.c))
 BENCH_OBJ := $(call objects,$(wildcard bench/micro_*.c bench/http_parse.c))
 EXAMPLES := $(patsubst examples/%.c,$(B)/examples/%,$(wildcard examples/*.c))
 RAW_BENCH := $(patsubst bench/%.c,%,$(wildcard bench/raw_echo.c bench/raw_http.c bench/raw_udp.c \
@@ -384,8 +386,11 @@ endef
 $(B)/bin/torc-%: $(B)/obj/io/programs/torc-%.o $(OPTIONS_OBJ) $(STATIC_LIB)
 	$(link)
 
-$(B)/bin/torc-%: $(B)/obj/http/programs/torc-%.o $(HTTPD_OBJ) $(OPTIONS_OBJ) $(STATIC_LIB)
+$(B)/bin/torc-httpd: $(B)/obj/http/programs/torc-httpd.o $(HTTPD_OBJ) $(OPTIONS_OBJ) $(STATIC_LIB)
 	$(link)
+
+$(B)/bin/torc-load: $(B)/obj/http/programs/torc-load.o $(LOAD_OBJ) $(OPTIONS_OBJ) $(STATIC_LIB)
+	$(link) -lm
 
 $(B)/examples/%: $(B)/obj/examples/%.o $(STATIC_LIB)
 	$(link)
@@ -450,6 +455,6 @@ install: all
 	$(call pc,$(PREFIX)) >$(DESTDIR)$(PREFIX)/lib/pkgconfig/torc.pc
 
 # Headers as prerequisites, as the compiler found them.
--include $(patsubst %.o,%.d,$(LIB_OBJ) $(OPTIONS_OBJ) $(HTTPD_OBJ) $(BENCH_OBJ) $(TEST_OBJ) \
+-include $(patsubst %.o,%.d,$(LIB_OBJ) $(OPTIONS_OBJ) $(HTTPD_OBJ) $(LOAD_OBJ) $(BENCH_OBJ) $(TEST_OBJ) \
 	 $(call objects,$(wildcard io/programs/torc-*.c http/programs/torc-*.c bench/*.c examples/*.c) \
 	 $(UNIT_SRC) $(STRESS_SRC) $(SIM_SRC) $(FUZZ_SRC)))

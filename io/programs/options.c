@@ -188,10 +188,19 @@ static const struct program_option last_options[] = {
 	{ NULL, NULL, NULL, NULL },
 };
 
+/* A client's, first and last. */
+static const struct program_option client_options[] = {
+	{ "loops", "N", "event loops, each a thread on a core (default: 1)", set_loops },
+	{ NULL, NULL, NULL, NULL },
+};
+
 /* The [i]th of all, or NULL. */
 static const struct program_option *option_at(const struct program *p, size_t i)
 {
-	const struct program_option *const tables[] = { first_options, p->options, last_options };
+	const struct program_option *const tables[] = {
+		p->operand ? client_options : first_options, p->options,
+		p->operand ? last_options + 1 : last_options, /* what quiet means is its own */
+	};
 
 	for (size_t t = 0; t < sizeof(tables) / sizeof(tables[0]); t++)
 		for (const struct program_option *o = tables[t]; o && o->name; o++)
@@ -222,9 +231,12 @@ static void help(const struct program *p)
 {
 	const struct program_option *o;
 
-	printf("Usage: %s [OPTION]...\n%s\n\n", p->name, p->what);
+	printf("Usage: %s [OPTION]...%s%s\n%s\n\n", p->name, p->operand ? " " : "",
+	       p->operand ? p->operand : "", p->what);
 	for (size_t i = 0; (o = option_at(p, i)); i++)
 		help_option(o);
+	if (p->operand)
+		return;
 	printf("\nWithout --listen it listens on %s.%s\n", p->default_address,
 	       p->serves_udp ? " An address may be udp://HOST:PORT, too." : "");
 }
@@ -288,12 +300,26 @@ static int check_tls(struct program *p)
 	return -1;
 }
 
+/* What is no option: -1, or the exit status. */
+static int take_rest(struct program *p, int argc, char **argv)
+{
+	if (p->operand && optind < argc)
+		p->target = argv[optind++];
+	if (optind < argc)
+		return wrong(p, "unexpected argument", argv[optind]);
+	if (p->operand)
+		return p->target ? -1 : wrong(p, "what is missing is", p->operand);
+	if (!p->address_count)
+		p->addresses[p->address_count++] = p->default_address;
+	return check_tls(p);
+}
+
 int program_parse(struct program *p, int argc, char **argv)
 {
 	struct option options[OPTIONS_MAX + 1] = { { NULL, 0, NULL, 0 } };
 	int option;
 
-	p->loops = TORC_LOOP_PER_CORE;
+	p->loops = p->operand ? 1 : TORC_LOOP_PER_CORE;
 	list_options(p, options);
 	while ((option = getopt_long(argc, argv, ":", options, NULL)) != -1) {
 		int status = take(p, option, argv);
@@ -301,11 +327,7 @@ int program_parse(struct program *p, int argc, char **argv)
 		if (status >= 0)
 			return status;
 	}
-	if (optind < argc)
-		return wrong(p, "unexpected argument", argv[optind]);
-	if (!p->address_count)
-		p->addresses[p->address_count++] = p->default_address;
-	return check_tls(p);
+	return take_rest(p, argc, argv);
 }
 
 static void reload(struct program *p)

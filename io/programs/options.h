@@ -1,5 +1,5 @@
 /*
- * io/programs/options.h - the command line that torc-echo and torc-httpd share.
+ * io/programs/options.h - the command line that torc's programs share.
  */
 #ifndef TORC_IO_PROGRAMS_OPTIONS_H
 #define TORC_IO_PROGRAMS_OPTIONS_H
@@ -26,12 +26,14 @@ struct program {
 	const char *name; /* "torc-echo" */
 	const char *what; /* for --help */
 	const char *default_address;
-	const char *unit;                     /* what program_end counts; default "requests" */
-	bool serves_udp;                      /* udp:// is known */
+	const char *unit;    /* what program_end counts; default "requests" */
+	bool serves_udp;     /* udp:// is known */
+	const char *operand; /* "URL": a client's; it has no --listen and the like */
 	const struct program_option *options; /* besides those that all have; NULL: none */
 
 	const char *addresses[PROGRAM_ADDRESSES_MAX + 1];
 	int address_count;
+	const char *target; /* the operand */
 	int loops;
 	bool quiet;
 	const char *handover; /* NULL: none */
