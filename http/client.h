@@ -173,11 +173,11 @@ struct torc_http_request {
 	/* The body: one of these, or none. */
 	const void *body; /* [body_len]; may be sent again */
 	size_t body_len;
-	const char *body_file;            /* a path; may be sent again */
-	struct torc_http_form_data *form; /* http/form_data.h; may be sent again */
-	struct torc_stream *body_stream;  /* what it reads until its end; stays the caller's */
-	struct torc_gen *body_gen;        /* its values: const struct torc_slice * (core/gen.h) */
-	torc_http_upload_fn *body_fn;     /* with body_arg */
+	const char *body_file;                  /* a path; may be sent again */
+	const struct torc_http_form_data *form; /* http/form_data.h; may be sent again */
+	struct torc_stream *body_stream; /* what it reads until its end; stays the caller's */
+	struct torc_gen *body_gen;       /* its values: const struct torc_slice * (core/gen.h) */
+	torc_http_upload_fn *body_fn;    /* with body_arg */
 	void *body_arg;
 	bool body_again; /* body_fn may be called once more, and writes the same then */
 	/* Of the last three: a length that is known; it has to be met, or it is -EIO. Default: sent in chunks. */

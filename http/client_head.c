@@ -298,23 +298,3 @@ int torc__http_basic_of_url(const struct torc_url *url, char *ret_value, size_t 
 		return -EINVAL;
 	return torc_http_authorize_basic(&unasked, ret_value, size, (void *)(uintptr_t)&c);
 }
-
-/* --- STUBS --- */
-uint64_t torc_http_form_data_length(const struct torc_http_form_data *f)
-{
-	(void)f;
-	return 0;
-}
-const char *torc_http_form_data_type(const struct torc_http_form_data *f)
-{
-	(void)f;
-	return "";
-}
-int torc_http_form_data_write(struct torc_http_form_data *f,
-			      int (*write)(void *to, const void *data, size_t len), void *to)
-{
-	(void)f;
-	(void)write;
-	(void)to;
-	return 0;
-}
