@@ -45,7 +45,7 @@ bool torc__http_head_grew(const char *buf, size_t len, const struct torc__http_l
 	if (len >= lim->head_bytes || memchr(buf + *scanned, '\n', len - *scanned))
 		return true;
 	if (len > lim->line_bytes && *scanned <= lim->line_bytes + 4)
-		return true; /* around the limit of the request line */
+		return true; /* around the limit of the first line */
 	*scanned = len;
 	return false;
 }

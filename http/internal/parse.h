@@ -126,7 +126,7 @@ struct torc__http_field {
 };
 
 struct torc__http_limits {
-	size_t line_bytes; /* longest first line, without its CRLF, or else 414 */
+	size_t line_bytes; /* longest first line, without its CRLF, or else 414, or -EMSGSIZE */
 	size_t head_bytes; /* longest head with its last CRLF, up to INT_MAX, or else 431 */
 	unsigned fields;   /* most field lines, or else 431 */
 };
@@ -137,7 +137,7 @@ struct torc__http_head {
 
 	/*
 	 * Everything below is written by the parser and valid only after success.  Of a response there are no
-	 * method, target, path, query, authority, form and expect_continue: these keep what they were.
+	 * method, target, path, query, authority and form: these keep what they were.
 	 */
 	unsigned field_count;
 	uint64_t known_set;      /* bit n: the field with token n is there at least once */

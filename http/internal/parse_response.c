@@ -25,6 +25,8 @@ static int other_version(const char *p, size_t len)
 {
 	size_t at = 6;
 
+	if (len == 0) /* and then perhaps no @p */
+		return 0;
 	if (memcmp(p, "HTTP/", min_size(len, 5)) != 0 || (len > 5 && !is_digit(p[5])))
 		return -400;
 	if (at < len && p[at] == '.') {

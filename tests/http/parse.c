@@ -727,6 +727,7 @@ Test(http_parse, status_lines, .init = responses)
 		R(-EBADMSG, "no minor", "HTTP/1. 200 OK\r\n"),
 		R(-EBADMSG, "no version", "HTTP/ 200 OK\r\n"),
 		R(-EBADMSG, "comma", "HTTP/1,1 200 OK\r\n"),
+		R(-EBADMSG, "letter for a major", "HTTP/x 200 OK\r\n"),
 		R(-EBADMSG, "letter", "HTTP/1.x 200 OK\r\n"),
 		R(-EBADMSG, "another version without a status", "HTTP/2.0\r\n"),
 		R(-EPROTONOSUPPORT, "HTTP/2", "HTTP/2 200\r\n"),
@@ -795,6 +796,8 @@ Test(http_parse, parts_of_a_response, .init = responses)
 		{ "HTTP/1.1 200 OK", "Connection: a, Close\r\n", "OK", 200, 1, 0, 0, 0, 0, 0 },
 		{ "HTTP/1.1 200 OK", "Connection: keep-alive\r\nConnection: close\r\n", "OK", 200,
 		  1, 0, 0, 0, 0, 0 },
+		{ "HTTP/1.1 200 OK", "Host: close\r\nExpect: close\r\n", "OK", 200, 1, 0, 0, 0, 1,
+		  0 },
 		{ "HTTP/1.0 200 OK", "", "OK", 200, 0, 0, 0, 0, 0, 0 },
 		{ "HTTP/1.0 200 OK", "Connection: Keep-Alive\r\n", "OK", 200, 0, 0, 0, 0, 1, 0 },
 		{ "HTTP/1.0 200 OK", "Connection: keep-alive, close\r\n", "OK", 200, 0, 0, 0, 0, 0,
@@ -833,8 +836,12 @@ Test(http_parse, limits_of_responses_hold_for_each_prefix, .init = responses)
 
 	check_all_prefixes("just right", response, len, 1, &lim);
 	for (size_t most = 0; most < line; most++) {
-		lim = (struct torc__http_limits){ most, len, 2 };
+		lim = (struct torc__http_limits){ most, SIZE_MAX, 2 };
 		check_all_prefixes("line", response, len, -EMSGSIZE, &lim);
+	}
+	for (size_t most = 0; most < 11; most++) { /* and not of what is bad behind it */
+		lim = (struct torc__http_limits){ most, SIZE_MAX, 2 };
+		check_all_prefixes("bad line", "HTTP/1.1 200X", 13, -EMSGSIZE, &lim);
 	}
 	for (size_t most = 0; most < len; most++) {
 		lim = (struct torc__http_limits){ line, most, 2 };

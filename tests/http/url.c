@@ -34,6 +34,21 @@ static char *room(unsigned which, size_t len)
 	return areas + which * (AREA + 4096) + AREA - len;
 }
 
+#define BEFORE 64
+
+/* Room for a result, of which also the bytes before are watched. */
+static char *watched(unsigned which, size_t size)
+{
+	memset(room(which, size + BEFORE), 0x5a, BEFORE + size);
+	return room(which, size);
+}
+
+static void assert_untouched(const char *out)
+{
+	for (size_t i = 1; i <= BEFORE; i++)
+		cr_assert_eq(out[-(ptrdiff_t)i], 0x5a, "byte %zu before", i);
+}
+
 static const char *guarded(unsigned which, const char *data, size_t len)
 {
 	return memcpy(room(which, len), data, len);
@@ -220,6 +235,7 @@ Test(http_url, what_two_readers_might_read_in_two_ways_is_refused)
 		"http://0x7f000001",
 		"http://0x7f.0.0.1",
 		"http://0X7F.1",
+		"http://0X7F000001",
 		"http://017700000001",
 		"http://0177.0.0.1",
 		"http://127.0.0.01",
@@ -325,12 +341,13 @@ static void assert_resolves(const char *base, const struct resolution *r)
 	size_t len = strlen(r->reference), want = strlen(r->result);
 
 	for (size_t size = 0; size <= want + 2; size++) {
-		char *out = room(2, size);
+		char *out = watched(2, size);
 		int n = torc_url_resolve(guarded(0, base, strlen(base)), strlen(base),
 					 guarded(1, r->reference, len), len, out, size);
 
 		cr_assert_eq(n, size > want ? (int)want : -ENOSPC, "%s: %d for %zu", r->reference,
 			     n, size);
+		assert_untouched(out);
 		if (n > 0)
 			cr_assert_str_eq(out, r->result, "%s: %s, not %s", r->reference, out,
 					 r->result);
@@ -424,6 +441,11 @@ Test(http_url, references_beside_the_examples_resolve)
 		{ "?y", "http://a?y" },
 		{ "", "http://a" },
 	};
+	static const struct resolution two_slashes[] = {
+		{ "g", "http://a//g" },
+		{ "..", "http://a/" },
+		{ "../g", "http://a/g" },
+	};
 	static const struct resolution no_authority[] = {
 		{ "c", "foo:/a/c" },      { "..", "foo:/" },    { "..//c", "foo:/.//c" },
 		{ "/.//c", "foo:/.//c" }, { "//c", "foo://c" },
@@ -437,6 +459,7 @@ Test(http_url, references_beside_the_examples_resolve)
 
 	ASSERT_RESOLVES("http://u@a:81/b/c?q#f", table);
 	ASSERT_RESOLVES("http://a", no_path);
+	ASSERT_RESOLVES("http://a//", two_slashes);
 	ASSERT_RESOLVES("foo:/a/b", no_authority);
 	ASSERT_RESOLVES("urn:x:y", opaque);
 }
@@ -496,11 +519,12 @@ Test(http_url, what_people_type_becomes_what_everybody_writes)
 		size_t want = strlen(table[i].result);
 
 		for (size_t size = 0; size <= want + 1; size++) {
-			char *out = room(2, size);
+			char *out = watched(2, size);
 			int n = torc_url_normalize(guarded(0, text, strlen(text)), strlen(text),
 						   out, size);
 
 			cr_assert_eq(n, size > want ? (int)want : -ENOSPC, "%s: %d", text, n);
+			assert_untouched(out);
 			if (n > 0)
 				cr_assert_str_eq(out, table[i].result);
 		}
@@ -838,8 +862,9 @@ static void assert_resolution_is_url(const char *base, size_t base_len, const ch
 	int n = torc_url_resolve(base, base_len, text, len, whole, 300), m;
 	size_t size = random_below(80);
 
-	part = room(5, size);
+	part = watched(5, size);
 	m = torc_url_resolve(base, base_len, text, len, part, size);
+	assert_untouched(part);
 	if (n < 0) {
 		cr_assert_eq(n, -EINVAL);
 		cr_assert_eq(m, n);
