@@ -76,7 +76,7 @@ int torc__http_digest_response(const struct torc__http_digest_session *s,
 /* One challenge. */
 struct offer {
 	struct torc__http_digest_session session;
-	bool is_digest, has_realm, has_nonce, has_userhash, has_stale; /* seen */
+	bool is_digest, has_realm, has_nonce; /* seen */
 	bool stale, refused; /* refused: there is something that is not understood */
 };
 
