@@ -710,7 +710,7 @@ static void leave(struct world *w)
 		w->result = 0;
 		dial(w, &c);
 		say(&c, request);
-		while (c.len < 100000)
+		while (c.len < 20000)
 			check(hear(&c));
 		hang_up(&c);
 		while (!w->result || w->open)
