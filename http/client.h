@@ -66,10 +66,11 @@ struct torc_tls;
 /* Zeroed means the defaults. Strings are copied, the rest is borrowed while it is open. */
 struct torc_http_client_options {
 	/* The pool, of each loop. Who finds no connection free waits in line, first come, first served. */
-	unsigned connections_max; /* in all, but for idle ones that make room, and are about to be closed; default 256 */
-	unsigned origin_max;      /* to one origin; default 64 */
-	uint64_t line_ns;         /* in line; default 30 s; then -ETIMEDOUT */
-	uint64_t idle_ns;         /* without a request, then it is closed; default 30 s */
+	unsigned
+		connections_max; /* in all, but for idle ones that make room, and are about to be closed; default 256 */
+	unsigned origin_max; /* to one origin; default 64 */
+	uint64_t line_ns;    /* in line; default 30 s; then -ETIMEDOUT */
+	uint64_t idle_ns;    /* without a request, then it is closed; default 30 s */
 
 	/* The phases of a request. TORC_NEVER: the scope's deadline only. */
 	uint64_t connect_ns; /* the name, TCP and TLS; default 10 s */

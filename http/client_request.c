@@ -466,7 +466,8 @@ static void explain(const struct torc_http_response *res, int error)
 		explain_early(&res->request, "understanding what is asked for", error);
 	else if (res->request.ret_why)
 		snprintf(res->request.ret_why, TORC_HTTP_WHY_MAX, "%.150s%.*s: %s: %s",
-			 place->origin, (int)(place->parts.path.len < 100 ? place->parts.path.len : 100),
+			 place->origin,
+			 (int)(place->parts.path.len < 100 ? place->parts.path.len : 100),
 			 place->parts.path.data, res->phase,
 			 *res->detail ? res->detail : strerror(-error));
 }

@@ -17,8 +17,8 @@ static const struct torc_http_client_options small = {
 	.body_ns = TORC_MS(2000),
 };
 
-#define OK	"HTTP/1.1 200 OK\r\n"
-#define LEN(n)	OK "Content-Length: " #n "\r\n\r\n"
+#define OK      "HTTP/1.1 200 OK\r\n"
+#define LEN(n)  OK "Content-Length: " #n "\r\n\r\n"
 #define CHUNKED OK "Transfer-Encoding: chunked\r\n\r\n"
 
 /* --- answers, each by itself --- */
@@ -39,10 +39,22 @@ struct evil {
 	size_t len; /* of the text; 0: up to its NUL */
 };
 
-#define FAILS(text, error)	{ text, NULL, error, 0, NULL, 0, 0 }
-#define ENDLESS(text, again, e) { text, again, e, 0, NULL, 0, 0 }
-#define BREAKS(text, error)	{ text, NULL, 0, error, NULL, 0, 0 }
-#define SAYS(text, body, flags) { text, NULL, 0, 0, body, flags, 0 }
+#define FAILS(text, error)                       \
+	{                                        \
+		text, NULL, error, 0, NULL, 0, 0 \
+	}
+#define ENDLESS(text, again, e)               \
+	{                                     \
+		text, again, e, 0, NULL, 0, 0 \
+	}
+#define BREAKS(text, error)                      \
+	{                                        \
+		text, NULL, 0, error, NULL, 0, 0 \
+	}
+#define SAYS(text, body, flags)                  \
+	{                                        \
+		text, NULL, 0, 0, body, flags, 0 \
+	}
 
 static const struct evil evils[] = {
 	/* no end */
@@ -151,7 +163,8 @@ static const struct evil evils[] = {
 	SAYS("HTTP/1.1 204 No Content\r\n\r\nbody", "", OPEN | MORE),
 	SAYS("HTTP/1.1 304 Not Modified\r\nContent-Length: 4\r\n\r\nbody", "", OPEN | MORE),
 	SAYS(LEN(4) "body", "", OPEN | MORE | HEAD),
-	SAYS("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 5\r\n\r\nhello", "hello", OPEN),
+	SAYS("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 5\r\n\r\nhello", "hello",
+	     OPEN),
 	SAYS("HTTP/1.0 200 OK\r\nContent-Length: 5\r\n\r\nhello", "hello", OPEN),
 	/* unusual, and right */
 	SAYS("HTTP/1.1 204 No Content\r\nContent-Length: 4\r\n\r\n", "", OPEN | KEPT),
@@ -160,12 +173,14 @@ static const struct evil evils[] = {
 	SAYS(OK "\r\n", "", OPEN | KEPT | HEAD),
 	SAYS("HTTP/1.1 200\r\ncontent-length:5\r\n\r\nhello", "hello", OPEN | KEPT),
 	SAYS("HTTP/1.1 200 \r\nContent-Length: \t 5 \t\r\n\r\nhello", "hello", OPEN | KEPT),
-	SAYS("HTTP/1.1 200 caf\xe9\r\nX: \xff\r\nContent-Length: 5\r\n\r\nhello", "hello", OPEN | KEPT),
+	SAYS("HTTP/1.1 200 caf\xe9\r\nX: \xff\r\nContent-Length: 5\r\n\r\nhello", "hello",
+	     OPEN | KEPT),
 	SAYS("HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nContent-Length: 5\r\n\r\nhello", "hello",
 	     OPEN | KEPT),
 	SAYS(CHUNKED "0005;a;b=\"c;d\\\"\";e=f\r\nhello\r\n000\r\nX-Sum: 1\r\n\r\n", "hello",
 	     OPEN | KEPT),
-	SAYS("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 199 x\r\nContent-Length: 7\r\n\r\n" LEN(5) "hello",
+	SAYS("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 199 x\r\nContent-Length: 7\r\n\r\n" LEN(
+		     5) "hello",
 	     "hello", OPEN | KEPT),
 	SAYS("HTTP/1.1 301 Moved\r\nContent-Length: 5\r\n\r\nhello", "hello", OPEN | KEPT),
 	SAYS("HTTP/1.1 401 Who\r\nContent-Length: 5\r\n\r\nhello", "hello", OPEN | KEPT),
@@ -392,7 +407,8 @@ static size_t whole_answer(char *to, size_t size, int kind)
 		return (size_t)snprintf(to, size, OK "\r\nhello");
 	len = (size_t)snprintf(to, size, OK "Content-Encoding: gzip\r\n");
 	if (kind == ZIP_BY_LENGTH)
-		len += (size_t)snprintf(to + len, size - len, "Content-Length: %zu\r\n\r\n", zipped_len);
+		len += (size_t)snprintf(to + len, size - len, "Content-Length: %zu\r\n\r\n",
+					zipped_len);
 	else if (kind == ZIP_BY_CLOSE)
 		len += (size_t)snprintf(to + len, size - len, "\r\n");
 	else
@@ -688,6 +704,12 @@ Test(client_hostile, a_redirect_leads_to_http_or_nowhere)
 
 /* --- too slow --- */
 
+static void await_flag(const bool *flag)
+{
+	while (!*flag)
+		check_eq(torc_sleep(TORC_MS(1)), 0);
+}
+
 /* "/head", "/body", "/chunks": a byte every few milliseconds; "/none": nothing at all; "/upload" is not even read. */
 static void answer_slowly(struct peer *p, struct torc_stream *s, int number)
 {
@@ -697,8 +719,10 @@ static void answer_slowly(struct peer *p, struct torc_stream *s, int number)
 	while (hear_head(p, s)) {
 		if (heard(p, " /good"))
 			tell(s, LEN(5) "hello");
-		else if (heard(p, " /upload") || heard(p, " /none"))
-			return (void)!torc_sleep(TORC_NEVER);
+		else if (heard(p, " /none"))
+			return hear_out(s);
+		else if (heard(p, " /upload"))
+			return await_flag(p->arg);
 		else if (heard(p, " /head"))
 			tell(s, OK "X: ");
 		else if (heard(p, " /chunks"))
@@ -729,9 +753,7 @@ static void wait_slowly(struct peer *p, struct torc_http_client *client)
 	struct torc_http_response *res;
 	struct torc_slice body;
 	int result = 0;
-	struct torc_http_request q = { .url = url_of(p, "/upload"),
-				       .body_fn = upload_for_ever,
-				       .body_arg = &result };
+	struct torc_http_request q = { .body_fn = upload_for_ever, .body_arg = &result };
 	uint64_t begun;
 
 	for (unsigned i = 0; i < 4; i++) {
@@ -745,17 +767,21 @@ static void wait_slowly(struct peer *p, struct torc_http_client *client)
 		torc_http_response_close(res);
 		expect_sound(p, client, 0);
 	}
+	q.url = url_of(p, "/upload");
 	check_eq(torc_http_request(client, &q, &res), -ETIMEDOUT);
 	check_eq(result, -ETIMEDOUT);
 	q.url = url_of(p, "/upload");
 	q.expect_continue = true; /* sent without leave, at last */
 	check_eq(torc_http_request(client, &q, &res), -ETIMEDOUT);
 	expect_sound(p, client, 0);
+	*(bool *)p->arg = true;
 }
 
 Test(client_hostile, who_is_too_slow_is_left)
 {
-	struct peer p = { .options = { .head_ns = TORC_MS(40),
+	bool done = false;
+	struct peer p = { .arg = &done,
+			  .options = { .head_ns = TORC_MS(40),
 				       .body_ns = TORC_MS(40),
 				       .write_ns = TORC_MS(40),
 				       .continue_ns = TORC_MS(5) } };
@@ -822,16 +848,15 @@ static void go_deaf(struct peer *p, struct torc_stream *s, int number)
 	check(hear_head(p, s));
 	check(take_body(s, 100000));
 	check_eq(shutdown(torc_stream_fd(s), SHUT_RD), 0);
-	(void)!torc_sleep(TORC_NEVER);
+	await_flag(p->arg);
 }
 
 static const char *const deaf_address[] = { "unix:@torc-client-hostile", NULL };
 
 static int serve_deaf(void *arg)
 {
-	return torc_serve_with(&(struct torc_serve_options){ .addresses = deaf_address,
-							     .handler = peer_connection,
-							     .arg = arg });
+	return torc_serve_with(&(struct torc_serve_options){
+		.addresses = deaf_address, .handler = peer_connection, .arg = arg });
 }
 
 static void upload_to_the_deaf(struct peer *p, struct torc_http_client *client)
@@ -842,8 +867,8 @@ static void upload_to_the_deaf(struct peer *p, struct torc_http_client *client)
 				       .body_fn = upload_for_ever,
 				       .body_arg = &result };
 
-	(void)p;
 	check_eq(torc_http_request(client, &q, &res), -ETIMEDOUT);
+	*(bool *)p->arg = true;
 	check(result == -EPIPE || result == -ECONNRESET);
 	check_eq(stats_of(client).connections, 0);
 }
@@ -865,7 +890,9 @@ static int deaf_main(void *arg)
 
 Test(client_hostile, who_takes_no_more_has_to_answer_in_time)
 {
+	bool done = false;
 	struct peer p = { .script = go_deaf,
+			  .arg = &done,
 			  .options = { .head_ns = TORC_MS(40),
 				       .connect_to = deaf_address[0],
 				       .no_environment = true } };
@@ -878,6 +905,10 @@ static void answer_in_step(struct peer *p, struct torc_stream *s, int number)
 {
 	(void)number;
 	while (hear_head(p, s)) {
+		if (heard(p, " /good")) {
+			tell(s, LEN(5) "hello");
+			continue;
+		}
 		tell(s, CHUNKED "5\r\nhello\r\n");
 		while (!heard(p, " /fail") && torc_stream_flush(s) == 0) {
 			struct torc_slice line;
