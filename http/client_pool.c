@@ -311,6 +311,9 @@ void torc__http_conn_give(struct torc__http_conn *c)
 	c->idle_until_ns = torc__later(torc_turn_ns(), pool->client->options.idle_ns);
 	link_idle(c);
 	torc__stream_watch_quiet(&c->stream, &pool->nap);
+	/* The keeper may sleep for longer, if there was none to look after. */
+	if (torc__unlikely(c->idle_until_ns < pool->nap.deadline_ns))
+		torc_scope_set_deadline(&pool->nap, c->idle_until_ns);
 	if (torc__unlikely(pool->first != NULL))
 		serve_line(pool);
 }

@@ -5,7 +5,7 @@
 
 #include <zlib.h>
 
-TestSuite(client_hostile, .timeout = 60);
+TestSuite(client_hostile, .timeout = 30);
 
 /* Small, so that it does not take long to go beyond. */
 static const struct torc_http_client_options small = {
@@ -104,6 +104,7 @@ static const struct evil evils[] = {
 	      -EPROTO),
 	FAILS("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 1 x\r\n\r\n", -EBADMSG),
 	FAILS("HTTP/1.1 100 Continue\r\n\r\n", -EPIPE),
+	FAILS("HTTP/1.1 103 Early Hints\r\nContent-Length: 5\r\n\r\nhello", -EBADMSG),
 	/* two lengths */
 	FAILS(OK "Content-Length: 5\r\nContent-Length: 6\r\n\r\nhello!", -EBADMSG),
 	FAILS(OK "Content-Length: 5\r\nContent-Length: 5\r\n\r\nhello", -EBADMSG),
@@ -984,9 +985,12 @@ static int hold_response(void *arg)
 {
 	struct peer *p = arg;
 	struct torc_http_client *client;
-	struct torc_http_response *res;
+	struct torc_http_response *res, *other;
 	struct torc_slice part;
 	struct torc_scope scope, shield;
+	static const char body[20000];
+	char why[TORC_HTTP_WHY_MAX] = "";
+	struct torc_http_request q = { .url = url_of(p, "/secret"), .ret_why = why };
 
 	torc_scope_enter(&scope, TORC_NEVER);
 	check_eq(torc_http_client_open(&p->options, &client), 0);
@@ -997,11 +1001,15 @@ static int hold_response(void *arg)
 	for (int i = 0; i < 10; i++)
 		check_eq(torc_yield(), 0);
 	get_and_expect(client, url_of(p, "/good"), 200, "hello");
-	get_and_expect(client, url_of(p, "/good"), 200, "hello");
+	check_eq(torc_yield(), 0);
+	check_eq(torc_http_post(client, url_of(p, "/take"), NULL, body, sizeof(body), &other), 0);
+	torc_http_response_close(other);
+	check_eq(stats_of(client).connects, 2); /* what may be idle for ever is kept */
 	torc_scope_leave(&shield);
 	check_eq(torc_http_response_peek(res, &part), -ECANCELED);
 	torc_http_response_close(res);
-	check_eq(torc_http_get(client, url_of(p, "/good"), &res), -ECANCELED);
+	check_eq(torc_http_request(client, &q, &res), -ECANCELED);
+	check(strstr(why, "/secret"));
 	torc_http_client_close(client);
 	torc_scope_leave(&scope);
 	return 0;
@@ -1010,7 +1018,7 @@ static int hold_response(void *arg)
 static void answer_held(struct peer *p, struct torc_stream *s, int number)
 {
 	(void)number;
-	while (hear_head(p, s))
+	while (hear_head(p, s) && (!heard(p, " /take") || take_body(s, 20000)))
 		tell(s, heard(p, " /hold") ? LEN(10) "hello" : LEN(5) "hello");
 }
 
@@ -1027,4 +1035,112 @@ Test(client_hostile, a_client_serves_until_it_is_closed_and_not_until_its_scope_
 			  .runtime.loops = 2 };
 
 	run_peer_with(&p, answer_held, hold_and_cancel);
+}
+
+/* --- the pool --- */
+
+static void open_and_close(struct torc_http_client *client, const char *url, unsigned count)
+{
+	struct torc_http_response *res[4];
+
+	for (unsigned i = 0; i < count; i++)
+		check_eq(torc_http_get(client, url, &res[i]), 0);
+	check_eq(stats_of(client).connections, count);
+	for (unsigned i = 0; i < count; i++) {
+		expect_body(res[i], 200, "hello");
+		torc_http_response_close(res[i]);
+	}
+	check_eq(stats_of(client).idle, count);
+}
+
+static void answer_until_told(struct peer *p, struct torc_stream *s, int number)
+{
+	(void)number;
+	check(hear_head(p, s));
+	tell(s, LEN(5) "hello");
+	await_flag(p->arg);
+}
+
+static void lose_all(struct peer *p, struct torc_http_client *client)
+{
+	open_and_close(client, url_of(p, "/"), 4);
+	*(bool *)p->arg = true;
+	while (stats_of(client).connections)
+		check_eq(torc_yield(), 0);
+	check_eq(stats_of(client).dropped, 4);
+	get_and_expect(client, url_of(p, "/"), 200, "hello");
+}
+
+Test(client_hostile, connections_that_end_while_they_are_idle_are_closed)
+{
+	bool told = false;
+	struct peer p = { .arg = &told };
+
+	run_peer_with(&p, answer_until_told, lose_all);
+}
+
+static void answer_good(struct peer *p, struct torc_stream *s, int number)
+{
+	(void)number;
+	while (hear_head(p, s))
+		tell(s, LEN(5) "hello");
+}
+
+static void idle_out(struct peer *p, struct torc_http_client *client)
+{
+	open_and_close(client, url_of(p, "/"), 3);
+	while (stats_of(client).connections)
+		check_eq(torc_yield(), 0);
+	check_eq(stats_of(client).dropped, 3);
+}
+
+Test(client_hostile, connections_that_are_idle_for_long_are_closed)
+{
+	struct peer p = { .options.idle_ns = TORC_MS(5) };
+
+	run_peer_with(&p, answer_good, idle_out);
+}
+
+static void share_one(struct peer *p, struct torc_http_client *client)
+{
+	struct torc_http_response *res, *other;
+	char there[64];
+	uint64_t begun = torc_now_ns();
+
+	snprintf(there, sizeof(there), "http://localhost%s/", strrchr(p->url, ':'));
+	for (int i = 0; i < 6; i++) {
+		get_and_expect(client, i % 2 ? there : url_of(p, "/"), 200, "hello");
+		check_eq(stats_of(client).connections, 1);
+	}
+	check_eq(p->connections, 6);
+	check_eq(torc_http_get(client, there, &res), 0);
+	check_eq(torc_http_get(client, there, &other), -ETIMEDOUT);
+	check_eq(torc_http_get(client, url_of(p, "/"), &other), -ETIMEDOUT);
+	check_ge(torc_now_ns() - begun, 2 * TORC_MS(10));
+	check_eq(stats_of(client).waiting, 0);
+	torc_http_response_close(res);
+	get_and_expect(client, url_of(p, "/"), 200, "hello");
+}
+
+Test(client_hostile, an_idle_connection_makes_room_for_another_origin_and_a_line_has_an_end)
+{
+	struct peer p = { .options = { .connections_max = 1, .line_ns = TORC_MS(10) } };
+
+	run_peer_with(&p, answer_good, share_one);
+}
+
+static void ask_at_length(struct peer *p, struct torc_http_client *client)
+{
+	struct torc_http_response *res;
+
+	check_eq(torc_http_get(client, url_of(p, "/0"), &res), -EMSGSIZE);
+	check_eq(torc_http_get(client, url_of(p, "/1"), &res), -EMSGSIZE);
+	get_and_expect(client, url_of(p, "/good"), 200, "hello");
+}
+
+Test(client_hostile, the_largest_head_has_a_limit_too)
+{
+	struct peer p = { .options = { .head_bytes = TORC_STREAM_VIEW_MAX, .fields = 1000 } };
+
+	run_peer_with(&p, answer_evil, ask_at_length);
 }
