@@ -211,14 +211,14 @@ struct torc_http_request {
  *             -ETIMEDOUT        a phase, or the scope
  *             -ECANCELED        the scope
  *             -EBADMSG          the response makes no sense, or two kinds of it
- *             -EMSGSIZE         its head is too large, or too many interim ones
+ *             -EMSGSIZE         its head is too large, or too many interim ones; an URL, or one that it leads to, is too long
  *             -EPIPE            the connection ended before the response did
  *             -EPROTO           101, which nobody has asked for; the proxy refuses (ret_why has its status); or TLS (torc_tls_connect)
  *             -ELOOP            too many redirects; -EPERM one from https to http; -ESPIPE one that wants a body once more that cannot be
  *             -EKEYREJECTED, ...   TLS: as torc_tls_connect
  *             -ECONNREFUSED, -ECONNRESET, -ENOENT, ...   as torc_dial and torc_stream_write
  *             -EIO, -ENOENT, ... body_file, body_stream, body_gen, body_fn: what they fail with
- *             -ENOMEM
+ *             -ENOMEM; -EAGAIN  no fiber could be started for the body (torc_group_spawn)
  * Suspends    always
  * Thread      a fiber's, of any loop while the client is open
  * Source      RFC 9110, RFC 9112

@@ -180,7 +180,6 @@ struct torc_http_response {
 	struct torc_slice reason;
 	int status;
 	unsigned field_count;
-	char *head_copy;
 	struct torc__http_keep *memory;
 	struct torc__http_string trailers, whole;
 	uint64_t length;
