@@ -451,7 +451,7 @@ int torc_http_response_save(struct torc_http_response *res, int dirfd, const cha
 			    mode_t mode, uint64_t most, uint64_t *ret_bytes)
 {
 	struct torc_scope shield;
-	uint64_t bytes;
+	uint64_t bytes = 0;
 	int fd, r;
 
 	if (res->error)

@@ -6,6 +6,7 @@
 #include <zlib.h>
 
 #include "http/internal/coding.h"
+#include "io/internal/stream.h"
 
 TestSuite(client_hostile, .timeout = 30);
 
@@ -349,6 +350,34 @@ Test(client_hostile, what_comes_while_nobody_asks_ends_the_connection)
 	struct peer p = { .arg = &now };
 
 	run_peer_with(&p, answer_and_go_on, idle_unasked);
+}
+
+/* In the very turn in which they come, before the keeper knows. */
+static void use_unasked(struct peer *p, struct torc_http_client *client)
+{
+	struct torc_http_response *res;
+	const struct torc_stream *s;
+	bool *now = p->arg;
+
+	for (unsigned i = 0; i < COUNT(unasked); i++) {
+		check_eq(torc_http_get(client, url_of(p, "/"), &res), 0);
+		check_eq(stats_of(client).connects, i + 1);
+		s = torc_http_response_stream(res);
+		expect_body(res, 200, "hello");
+		torc_http_response_close(res);
+		*now = true;
+		while (torc__stream_is_quiet(s))
+			check_eq(torc_yield(), 0);
+		check_eq(stats_of(client).dropped, i);
+	}
+}
+
+Test(client_hostile, nor_is_such_a_connection_given_out_before_it_has_been_closed)
+{
+	bool now = false;
+	struct peer p = { .arg = &now };
+
+	run_peer_with(&p, answer_and_go_on, use_unasked);
 }
 
 /* As a server does that has no place left. */
@@ -1115,11 +1144,15 @@ Test(client_hostile, connections_that_end_while_they_are_idle_are_closed)
 	run_peer_with(&p, answer_until_told, lose_all);
 }
 
+static int good_open; /* connections, as the server sees it */
+
 static void answer_good(struct peer *p, struct torc_stream *s, int number)
 {
 	(void)number;
+	good_open++;
 	while (hear_head(p, s))
 		tell(s, LEN(5) "hello");
+	good_open--;
 }
 
 static void idle_out(struct peer *p, struct torc_http_client *client)
@@ -1147,6 +1180,8 @@ static void share_one(struct peer *p, struct torc_http_client *client)
 	for (int i = 0; i < 6; i++) {
 		get_and_expect(client, i % 2 ? there : url_of(p, "/"), 200, "hello");
 		check_eq(stats_of(client).connections, 1);
+		while (good_open != 1) /* what made room is closed soon */
+			check_eq(torc_yield(), 0);
 	}
 	check_eq(p->connections, 6);
 	check_eq(torc_http_get(client, there, &res), 0);
