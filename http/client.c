@@ -85,30 +85,46 @@ static int set_options(struct torc_http_client *client,
 
 /* --- the keeper --- */
 
+/* Close what is to be closed now, or wait until something is. True: the client is being closed. */
+static bool keep_once(struct torc__http_pool *pool)
+{
+	uint64_t next_ns;
+	struct torc__http_conn *list = torc__http_pool_expired(pool, torc_now_ns(), &next_ns);
+
+	if (list) {
+		torc__http_conns_close(list);
+		return false;
+	}
+	torc_scope_set_deadline(&pool->nap, next_ns);
+	return !torc_latch_wait(&pool->client->closing);
+}
+
 /*
- * Sleeps until a connection has been idle for long enough, or there is one to be closed at once. Between a look at the
- * pool and the sleep nothing suspends, so that nothing is missed.
+ * Waits until a connection has been idle for long enough, or there is one to be closed at once. Between a look at the
+ * pool and the wait nothing suspends, so that nothing is missed.
  */
 static void keep(struct torc__http_pool *pool)
 {
-	while (!torc_scope_status()) {
-		struct torc__http_conn *list;
-		uint64_t next_ns;
+	bool closing;
 
+	do {
 		torc_scope_enter(&pool->nap, TORC_NEVER);
-		list = torc__http_pool_expired(pool, torc_now_ns(), &next_ns);
-		if (list)
-			torc__http_conns_close(list);
-		else
-			(void)torc_sleep_until(next_ns);
+		closing = keep_once(pool);
 		torc_scope_leave(&pool->nap);
-	}
+	} while (!closing);
 }
 
+/*
+ * It is there until the client is closed, and not until the scope is cancelled in which that was opened: responses are still open
+ * then, and whoever cleans up in a shield may ask for more.
+ */
 static int keeper_main(void *arg)
 {
 	struct torc__http_pool *pool = arg;
+	struct torc_scope shield;
+	int r;
 
+	torc_scope_enter_shield(&shield, TORC_NEVER);
 	torc_group_enter(&pool->uploads);
 	/* Whoever puts a connection back before the first sleep may cancel it. */
 	torc_latch_count_down(&pool->client->started);
@@ -119,7 +135,9 @@ static int keeper_main(void *arg)
 	torc_scope_leave(&pool->nap);
 	for (unsigned i = 0; i < TORC__HTTP_PLACES; i++)
 		torc__http_place_put(pool->places[i]);
-	return torc_group_wait(&pool->uploads);
+	r = torc_group_wait(&pool->uploads);
+	torc_scope_leave(&shield);
+	return r;
 }
 
 static void keeper_unstarted(void *arg, int error)
@@ -148,6 +166,7 @@ static int start_keepers(struct torc_http_client *client)
 	int r = torc_scope_status();
 
 	torc_latch_init(&client->started, (uint32_t)client->pool_count);
+	torc_latch_init(&client->closing, 1);
 	torc_mutex_init(&client->tls_lock);
 	torc_group_enter(&client->keepers);
 	for (int i = 0; i < client->pool_count; i++) {
@@ -212,9 +231,10 @@ int torc__http_client_open_alone(struct torc_http_client **ret)
 
 void torc_http_client_close(struct torc_http_client *client)
 {
-	torc_group_cancel_with(&client->keepers, "the HTTP client is closed");
+	torc_latch_count_down(&client->closing);
 	torc_group_wait(&client->keepers);
 	torc_latch_done(&client->started);
+	torc_latch_done(&client->closing);
 	torc_mutex_done(&client->tls_lock);
 	free_client(client);
 }

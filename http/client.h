@@ -29,7 +29,8 @@
  * for a connection that is seen to be closed before anything was sent.
  *
  * It reads responses as strictly as the server reads requests: what two readers could understand differently is -EBADMSG. What arrives on a
- * connection that nobody has asked anything ends that connection.
+ * connection that nobody has asked anything ends that connection; but a new one may begin with the answer to what is about to be asked: so do servers
+ * that have no place left.
  *
  * Redirects are followed as the Fetch standard and RFC 9110, section 15.4, say: 301 and 302 turn POST into GET, 303 anything but HEAD, 307 and 308
  * repeat the request, with its body. Across origins (scheme, host and port) the fields Authorization, Cookie and Proxy-Authorization
@@ -65,23 +66,24 @@ struct torc_tls;
 /* Zeroed means the defaults. Strings are copied, the rest is borrowed while it is open. */
 struct torc_http_client_options {
 	/* The pool, of each loop. Who finds no connection free waits in line, first come, first served. */
-	unsigned connections_max; /* in all; default 256 */
-	unsigned origin_max;      /* to one origin; default 64 */
-	uint64_t line_ns;         /* in line; default 30 s; then -ETIMEDOUT */
-	uint64_t idle_ns;         /* without a request, then it is closed; default 30 s */
+	unsigned
+		connections_max; /* in all, but for idle ones that make room, and are about to be closed; default 256 */
+	unsigned origin_max; /* to one origin; default 64 */
+	uint64_t line_ns;    /* in line; default 30 s; then -ETIMEDOUT */
+	uint64_t idle_ns;    /* without a request, then it is closed; default 30 s */
 
 	/* The phases of a request. TORC_NEVER: the scope's deadline only. */
 	uint64_t connect_ns; /* the name, TCP and TLS; default 10 s */
 	uint64_t
 		head_ns; /* from the request's last byte to the end of the response's head; default 30 s */
 	uint64_t
-		body_ns; /* waiting for the body, besides what its bytes take at 1 KiB/s; default 30 s */
+		body_ns; /* waiting for the body once the request was sent, besides what its bytes take at 1 KiB/s; default 30 s */
 	uint64_t write_ns;    /* for the server to take more of the request; default 30 s */
 	uint64_t continue_ns; /* for "100 Continue"; then the body is sent anyway; default 1 s */
 
 	/* What a server may say. More is -EMSGSIZE. */
 	size_t head_bytes;    /* of a head; default 64 KiB */
-	unsigned fields;      /* header lines; default 200, at most 1000 */
+	unsigned fields;      /* header lines; default 100, at most 1000 */
 	unsigned interim_max; /* 1xx responses to one request; default 20 */
 	unsigned
 		decode_ratio; /* decoded bytes for each that came, beyond the first MiB; default 250 */
@@ -208,15 +210,15 @@ struct torc_http_request {
  *             -EPROTONOSUPPORT  neither http nor https; a version of HTTP that is not 1
  *             -ETIMEDOUT        a phase, or the scope
  *             -ECANCELED        the scope
- *             -EBADMSG          the response makes no sense, or two kinds of it; also one that came before the request
- *             -EMSGSIZE         its head is too large, or too many interim ones
+ *             -EBADMSG          the response makes no sense, or two kinds of it
+ *             -EMSGSIZE         its head is too large, or too many interim ones; an URL, or one that it leads to, is too long
  *             -EPIPE            the connection ended before the response did
  *             -EPROTO           101, which nobody has asked for; the proxy refuses (ret_why has its status); or TLS (torc_tls_connect)
  *             -ELOOP            too many redirects; -EPERM one from https to http; -ESPIPE one that wants a body once more that cannot be
  *             -EKEYREJECTED, ...   TLS: as torc_tls_connect
  *             -ECONNREFUSED, -ECONNRESET, -ENOENT, ...   as torc_dial and torc_stream_write
  *             -EIO, -ENOENT, ... body_file, body_stream, body_gen, body_fn: what they fail with
- *             -ENOMEM
+ *             -ENOMEM; -EAGAIN  no fiber could be started for the body (torc_group_spawn)
  * Suspends    always
  * Thread      a fiber's, of any loop while the client is open
  * Source      RFC 9110, RFC 9112

@@ -308,34 +308,38 @@ void torc__http_conn_give(struct torc__http_conn *c)
 	struct torc__http_pool *pool = c->origin->pool;
 
 	c->kept = true;
-	c->idle_until_ns = torc_turn_ns() + pool->client->options.idle_ns;
+	c->idle_until_ns = torc__later(torc_turn_ns(), pool->client->options.idle_ns);
 	link_idle(c);
 	torc__stream_watch_quiet(&c->stream, &pool->nap);
+	/* The keeper may sleep for longer, if there was none to look after. */
+	if (torc__unlikely(c->idle_until_ns < pool->nap.deadline_ns))
+		torc_scope_set_deadline(&pool->nap, c->idle_until_ns);
 	if (torc__unlikely(pool->first != NULL))
 		serve_line(pool);
 }
 
 /* --- closing --- */
 
-static void close_conn(struct torc__http_conn *c)
+static void close_stream(struct torc__http_conn *c)
 {
 	struct torc_scope shield;
 
-	if (c->open) {
-		torc_scope_enter_shield(&shield, c->stream.below ? GOODBYE_NS : 0);
-		(void)torc_stream_close(&c->stream);
-		torc_scope_leave(&shield);
-	}
-	free(c);
+	if (!c->open)
+		return;
+	torc_scope_enter_shield(&shield, c->stream.below ? GOODBYE_NS : 0);
+	(void)torc_stream_close(&c->stream);
+	torc_scope_leave(&shield);
 }
 
+/* Its place is somebody else's only when it is closed: a server that has a limit counts too. */
 void torc__http_conn_drop(struct torc__http_conn *c)
 {
 	struct torc__http_pool *pool = c->origin->pool;
 
+	close_stream(c);
 	leave_pool(c);
+	free(c);
 	serve_line(pool);
-	close_conn(c);
 }
 
 void torc__http_conns_close(struct torc__http_conn *list)
@@ -344,7 +348,8 @@ void torc__http_conns_close(struct torc__http_conn *list)
 		struct torc__http_conn *c = list;
 
 		list = c->next;
-		close_conn(c);
+		close_stream(c);
+		free(c);
 	}
 }
 

@@ -226,23 +226,14 @@ static int await_continue(struct torc_http_response *res)
 
 static int await_response(struct torc_http_response *res)
 {
-	uint64_t ns = res->client->options.head_ns;
 	int r;
 
 	res->phase = "waiting for the response";
-	if (!res->upload.running && res->upload.result < 0)
-		return res->upload.result;
-	torc_scope_enter(&res->await, res->upload.running ? TORC_NEVER : ns);
-	res->awaiting = true;
+	torc__http_await_begin(res, torc_now_ns(), res->client->options.head_ns);
 	do
 		r = read_head(res);
 	while (r > 0);
-	res->awaiting = false;
-	torc_scope_leave(&res->await);
-	/* What the body has failed with says more than that it was not waited for. */
-	if (r == -ECANCELED && !torc_scope_status() && res->upload.result < 0)
-		r = res->upload.result;
-	return r;
+	return torc__http_await_end(res, r);
 }
 
 static int exchange(struct torc_http_response *res)
@@ -459,15 +450,25 @@ static int perform(struct torc_http_response *res)
 
 /* --- the call --- */
 
+static void explain_early(const struct torc_http_request *q, const char *phase, int error)
+{
+	if (q->ret_why)
+		snprintf(q->ret_why, TORC_HTTP_WHY_MAX, "%.150s: %s: %s",
+			 q->url ? q->url : "(no URL)", phase, strerror(-error));
+}
+
+/* Without the query, and who one is: such texts end in logs. */
 static void explain(const struct torc_http_response *res, int error)
 {
-	const char *url = res->place         ? res->place->url
-			  : res->request.url ? res->request.url
-					     : "(no URL)";
+	const struct torc__http_place *place = res->place;
 
-	if (res->request.ret_why)
-		snprintf(res->request.ret_why, TORC_HTTP_WHY_MAX, "%.150s: %s: %s", url,
-			 res->phase ? res->phase : "understanding what is asked for",
+	if (!place || !res->phase)
+		explain_early(&res->request, "understanding what is asked for", error);
+	else if (res->request.ret_why)
+		snprintf(res->request.ret_why, TORC_HTTP_WHY_MAX, "%.150s%.*s: %s: %s",
+			 place->origin,
+			 (int)(place->parts.path.len < 100 ? place->parts.path.len : 100),
+			 place->parts.path.data, res->phase,
 			 *res->detail ? res->detail : strerror(-error));
 }
 
@@ -515,6 +516,7 @@ static int request_with(struct torc_http_client *client, bool own,
 	int r;
 
 	if (!res) {
+		explain_early(request, "beginning", -ENOMEM);
 		if (own)
 			torc_http_client_close(client);
 		return -ENOMEM;
@@ -540,6 +542,8 @@ int torc_http_request(struct torc_http_client *client, const struct torc_http_re
 	struct torc_http_client *own = NULL;
 	int r = client ? torc_scope_status() : torc__http_client_open_alone(&own);
 
+	if (r < 0)
+		explain_early(request, "beginning", r);
 	return r < 0 ? r : request_with(client ? client : own, own != NULL, request, ret);
 }
 

@@ -248,29 +248,33 @@ bool torc_http_response_trailer(const struct torc_http_response *res, const char
 
 /* --- the body as it comes --- */
 
-static uint64_t body_deadline(const struct torc_http_response *res, uint64_t now)
+/* How much longer it may be waited for; TORC_NEVER: there is no limit. */
+static uint64_t patience(const struct torc_http_response *res)
 {
-	uint64_t allowed = res->client->options.body_ns, paid;
+	uint64_t paid;
 
-	if (allowed == TORC_NEVER)
+	/* What takes centuries is as good as none. */
+	if (__builtin_mul_overflow(res->reader.received, (uint64_t)BODY_NS_PER_BYTE, &paid) ||
+	    __builtin_add_overflow(paid, res->client->options.body_ns, &paid))
 		return TORC_NEVER;
-	paid = allowed + res->reader.received * BODY_NS_PER_BYTE;
-	return now + (paid > res->waited_ns ? paid - res->waited_ns : 0);
+	return paid > res->waited_ns ? paid - res->waited_ns : 0;
 }
 
 static int peek_raw(struct torc_http_response *res, struct torc_slice *ret_view)
 {
 	uint64_t now = torc_turn_ns();
-	struct torc_scope scope;
+	bool sending;
 	int r;
 
 	r = torc__http_reader_try(&res->reader, ret_view);
 	if (r != -EAGAIN)
 		return r;
-	torc_scope_enter_until(&scope, body_deadline(res, now));
-	r = torc__http_reader_peek(&res->reader, ret_view);
-	torc_scope_leave(&scope);
-	res->waited_ns += torc_turn_ns() - now;
+	/* A server may answer in step with what it gets: that is no time of its own. */
+	sending = res->upload.running;
+	torc__http_await_begin(res, now, patience(res));
+	r = torc__http_await_end(res, torc__http_reader_peek(&res->reader, ret_view));
+	if (!sending)
+		res->waited_ns += torc_turn_ns() - now;
 	return r;
 }
 
@@ -447,7 +451,7 @@ int torc_http_response_save(struct torc_http_response *res, int dirfd, const cha
 			    mode_t mode, uint64_t most, uint64_t *ret_bytes)
 {
 	struct torc_scope shield;
-	uint64_t bytes;
+	uint64_t bytes = 0;
 	int fd, r;
 
 	if (res->error)

@@ -230,15 +230,42 @@ static bool is_of_connection(int error)
 	return error == -EPIPE || error == -ECONNRESET || error == -ECONNABORTED;
 }
 
-/* The response's head is due from now on; or will not come. */
-static void tell_reader(struct torc_http_response *res, int r)
+/* Has it failed in a way that leaves the server waiting for more, and so us for its response? */
+static bool has_failed(const struct torc_http_upload *u)
+{
+	return !u->running && !u->refused && u->result < 0 &&
+	       (!is_of_connection(u->result) || !u->stream->tx_error);
+}
+
+/* The response is due from now on; or will not come. */
+static void tell_reader(struct torc_http_response *res)
 {
 	if (!res->awaiting)
 		return;
-	if (!r)
-		torc_scope_set_deadline(&res->await, torc_now_ns() + res->client->options.head_ns);
-	else if (!is_of_connection(r) || res->upload.stream->tx_error == 0)
+	if (has_failed(&res->upload))
 		torc_scope_cancel_with(&res->await, "the request's body has failed");
+	else
+		torc_scope_set_deadline(&res->await, torc__later(torc_now_ns(), res->await_ns));
+}
+
+void torc__http_await_begin(struct torc_http_response *res, uint64_t now, uint64_t ns)
+{
+	res->await_ns = ns;
+	torc_scope_enter_until(&res->await,
+			       res->upload.running ? TORC_NEVER : torc__later(now, ns));
+	if (torc__unlikely(has_failed(&res->upload)))
+		torc_scope_cancel_with(&res->await, "the request's body has failed");
+	res->awaiting = true;
+}
+
+int torc__http_await_end(struct torc_http_response *res, int r)
+{
+	res->awaiting = false;
+	torc_scope_leave(&res->await);
+	/* What the body has failed with says more than that it was not waited for. */
+	if (r == -ECANCELED && !torc_scope_status() && res->upload.result < 0)
+		r = res->upload.result;
+	return r;
 }
 
 static int upload_main(void *arg)
@@ -255,7 +282,7 @@ static int upload_main(void *arg)
 	torc_scope_leave(&u->scope);
 	u->result = r;
 	u->running = false;
-	tell_reader(u->res, r);
+	tell_reader(u->res);
 	torc__slot_wake(&u->ended);
 	return 0;
 }
@@ -315,9 +342,11 @@ void torc__http_upload_stop(struct torc_http_response *res)
 {
 	struct torc_http_upload *u = &res->upload;
 
-	if (torc__http_upload_is_done(res) || !u->running)
+	if (torc__http_upload_is_done(res))
 		return;
 	u->refused = true;
+	if (!u->running)
+		return;
 	if (u->begun) /* else it will end as soon as it does */
 		torc_scope_cancel_with(&u->scope, "the server does not want the body");
 	await_end(u);

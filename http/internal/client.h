@@ -116,7 +116,7 @@ struct torc_http_client {
 	struct torc_mutex tls_lock;
 	char tls_why[TORC_TLS_WHY_MAX];
 	struct torc_group keepers;
-	struct torc_latch started;
+	struct torc_latch started, closing;
 	int unstarted; /* why a keeper was not */
 	bool alone;    /* for one request: on this loop only */
 	int first_loop, pool_count;
@@ -171,15 +171,15 @@ struct torc_http_response {
 	struct torc__http_conn *conn;
 	struct torc__http_reader reader;
 	struct torc_http_upload upload;
-	struct torc_scope await; /* of the response's head */
+	struct torc_scope await; /* of the server's next bytes */
 	bool awaiting;
+	uint64_t await_ns; /* for them, once the request's body was sent */
 	const char *phase;
 
 	/* the response */
 	struct torc_slice reason;
 	int status;
 	unsigned field_count;
-	char *head_copy;
 	struct torc__http_keep *memory;
 	struct torc__http_string trailers, whole;
 	uint64_t length;
@@ -288,6 +288,13 @@ bool torc__http_upload_repeats(const struct torc_http_response *res);
 
 /* Send the body: small ones at once, others by a fiber. 0, or a negative errno. */
 int torc__http_upload_start(struct torc_http_response *res);
+
+/*
+ * Around the wait for more of a response: it may last until a deadline; or, while the body is being sent, for so long after that. What the
+ * body fails with ends it. The result of the wait goes in, and comes out with that in its place.
+ */
+void torc__http_await_begin(struct torc_http_response *res, uint64_t now, uint64_t ns);
+int torc__http_await_end(struct torc_http_response *res, int r);
 
 /* Was all of it sent? */
 bool torc__http_upload_is_done(struct torc_http_response *res);

@@ -6,6 +6,7 @@
 #include <torc/core/sim.h>
 
 #include "tests/sim/app.h"
+#include "tests/sim/client.h"
 #include "tests/sim/dial.h"
 #include "tests/sim/echo.h"
 #include "tests/sim/files.h"
@@ -20,6 +21,7 @@ int main(int argc, char **argv)
 {
 	static const struct torc_sim_scenario scenarios[] = {
 		{ .name = "app", .fn = app_scenario },
+		{ .name = "client", .fn = client_scenario },
 		{ .name = "dial", .fn = dial_scenario },
 		{ .name = "echo", .fn = echo_scenario },
 		{ .name = "files", .fn = files_scenario },
