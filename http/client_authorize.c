@@ -119,9 +119,9 @@ static int ask_for_proxy(struct torc_http_response *res, int status, const char 
 		.count = collect(res->fields, field_count, "Proxy-Authenticate", list),
 	};
 
-	return o->proxy_authorize ?
-		       ask(&res->to_proxy, &c, o->proxy_authorize, o->proxy_authorize_arg) :
-		       0;
+	return o->proxy_authorize
+		       ? ask(&res->to_proxy, &c, o->proxy_authorize, o->proxy_authorize_arg)
+		       : 0;
 }
 
 /* With the target of a request that is no tunnel's: all of the URL, as client_head.c writes it. */

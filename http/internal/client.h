@@ -141,7 +141,7 @@ struct torc_http_upload {
 
 /* Of who we are, to a server or a proxy. */
 struct torc__http_said {
-	char *value; /* malloc'd; NULL: nothing */
+	char *value;             /* malloc'd; NULL: nothing */
 	unsigned tries, answers; /* requests with that, and 401 or 407 to this request */
 };
 
