@@ -34,7 +34,7 @@
  *
  * Redirects are followed as the Fetch standard and RFC 9110, section 15.4, say: 301 and 302 turn POST into GET, 303 anything but HEAD, 307 and 308
  * repeat the request, with its body. Across origins (scheme, host and port) the fields Authorization, Cookie and Proxy-Authorization
- * of the request are left out, and so are its credentials.
+ * of the request are left out, and so are its credentials. Cookies are those of the jar.
  */
 #ifndef TORC_HTTP_CLIENT_H
 #define TORC_HTTP_CLIENT_H
@@ -108,6 +108,9 @@ struct torc_http_client_options {
 	 */
 	const char *proxy, *no_proxy;
 	bool no_environment; /* without `proxy` there is none */
+	/* Who we are to proxies that ask (407), if not USER:PASSWORD. For fibers of all loops. http/authorize.h */
+	torc_http_authorize_fn *proxy_authorize;
+	void *proxy_authorize_arg;
 
 	struct torc_tls *tls; /* default: the system's authorities, verified (io/tls.h) */
 	const struct torc_dial_options *dial;
@@ -168,7 +171,10 @@ typedef int torc_http_upload_fn(struct torc_http_upload *u, void *arg);
 struct torc_http_request {
 	const char *method; /* a token; default GET, with a body POST. Not CONNECT */
 	const char *url; /* http:// or https:// (http/url.h); "user:password@" is sent as Basic */
-	/* Instead of those that the client adds: Host, User-Agent, Accept, Accept-Encoding, Cookie, Content-Type. */
+	/*
+	 * Instead of those that the client adds: Host, User-Agent, Accept, Accept-Encoding, Cookie, Content-Type, and Authorization from the URL. With
+	 * Range, nothing is asked for in a coding. Proxy-Authorization goes to no server behind a tunnel.
+	 */
 	const struct torc_http_pair *fields; /* [field_count] */
 	size_t field_count;
 

@@ -69,6 +69,7 @@ static int encrypt(struct torc_http_response *res)
 
 static int ask_for_tunnel(struct torc_http_response *res, const char *address)
 {
+	const char *said = torc__http_said_to_proxy(res);
 	struct torc__http_string text = { .data = NULL };
 	int r;
 
@@ -77,9 +78,9 @@ static int ask_for_tunnel(struct torc_http_response *res, const char *address)
 	torc__http_string_text(&text, " HTTP/1.1\r\nHost: ");
 	torc__http_string_text(&text, address);
 	torc__http_string_text(&text, "\r\n");
-	if (res->place->proxy->authorization) {
+	if (said) {
 		torc__http_string_text(&text, "Proxy-Authorization: ");
-		torc__http_string_text(&text, res->place->proxy->authorization);
+		torc__http_string_text(&text, said);
 		torc__http_string_text(&text, "\r\n");
 	}
 	torc__http_string_text(&text, "\r\n");
@@ -114,14 +115,41 @@ static int read_tunnel(struct torc_http_response *res)
 		return -EPROTO;
 	}
 	(void)!torc__http_reader_try(reader, &view); /* the head is consumed */
-	return torc__stream_is_quiet(reader->stream) ? 0 : -EBADMSG;
+	return torc__stream_shown(reader->stream, &view) ? -EBADMSG : 0;
+}
+
+/* What it has closed, or has a page of HTML on, is of no use to go on with. */
+static int dial_again(struct torc_http_response *res)
+{
+	struct torc__http_conn *c = res->conn;
+	struct torc_scope shield;
+
+	torc_scope_enter_shield(&shield, 0);
+	(void)torc_stream_close(&c->stream);
+	torc_scope_leave(&shield);
+	c->open = false;
+	return dial(res, res->place->proxy->address);
 }
 
 static int tunnel(struct torc_http_response *res, const char *address)
 {
-	int r = ask_for_tunnel(res, address);
+	int r = torc__http_authorize_tunnel(res, 0, address), e;
 
-	return r ? r : read_tunnel(res);
+	if (r >= 0)
+		r = ask_for_tunnel(res, address);
+	if (!r)
+		r = read_tunnel(res);
+	while (r == -EPROTO && res->reader.head.status == 407) {
+		e = torc__http_authorize_tunnel(res, 407, address);
+		if (e <= 0)
+			return e ? e : r;
+		r = dial_again(res);
+		if (!r)
+			r = ask_for_tunnel(res, address);
+		if (!r)
+			r = read_tunnel(res);
+	}
+	return r;
 }
 
 /* --- all together --- */

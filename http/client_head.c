@@ -13,8 +13,9 @@
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
-/* The longest Cookie field. */
-#define COOKIES_BYTES 8192
+/* Room for a Cookie field at first, and at most: above that there is none. */
+#define COOKIES_BYTES ((size_t)512)
+#define COOKIES_MOST  ((size_t)512 << 10)
 
 /* --- text that grows --- */
 
@@ -36,6 +37,11 @@ static bool grow(struct torc__http_string *s, size_t more)
 	s->data = larger;
 	s->capacity = capacity;
 	return true;
+}
+
+static int reserve(struct torc__http_string *s, size_t len)
+{
+	return s->len + len > s->capacity && !grow(s, len) ? -ENOMEM : 0;
 }
 
 void torc__http_string_add(struct torc__http_string *s, const void *data, size_t len)
@@ -113,8 +119,12 @@ static bool is_of_body(const char *name)
 
 static bool is_left_out(const struct torc_http_response *res, const char *name)
 {
+	const struct torc__http_place *place = res->place;
+
 	return (res->crossed && is_secret(name)) || (res->body_dropped && is_of_body(name)) ||
-	       (res->authorization && !strcasecmp(name, "Authorization"));
+	       (res->to_server.value && !strcasecmp(name, "Authorization")) ||
+	       ((place->secure || torc__http_said_to_proxy(res)) && place->proxy &&
+		!strcasecmp(name, "Proxy-Authorization"));
 }
 
 static bool has_field(const struct torc_http_response *res, const char *name)
@@ -214,17 +224,17 @@ static void add_defaults_but(struct torc_http_response *res)
 
 static void add_defaults(struct torc_http_response *res)
 {
-	const struct torc__http_proxy *proxy = res->place->proxy;
+	const char *to_proxy = res->place->secure ? NULL : torc__http_said_to_proxy(res);
 	struct torc__http_string *s = &res->head;
 
 	if (res->request.field_count)
 		add_defaults_but(res);
 	else
 		torc__http_string_add(s, res->client->lines.data, res->client->lines.len);
-	if (res->authorization)
-		add_field(s, "Authorization", res->authorization);
-	if (proxy && proxy->authorization && !res->place->secure)
-		add_field(s, "Proxy-Authorization", proxy->authorization);
+	if (res->to_server.value)
+		add_field(s, "Authorization", res->to_server.value);
+	if (to_proxy)
+		add_field(s, "Proxy-Authorization", to_proxy);
 }
 
 static void add_cookies(struct torc_http_response *res)
@@ -232,10 +242,22 @@ static void add_cookies(struct torc_http_response *res)
 	struct torc__http_string *s = &res->head;
 	struct torc_http_jar *jar = res->client->options.jar;
 	const struct torc_http_jar_site site = torc__http_jar_site(res);
-	char text[COOKIES_BYTES];
+	size_t before = s->len, room = COOKIES_BYTES;
+	int n;
 
-	if (torc_http_jar_cookies(jar, &site, text, sizeof(text)) > 0)
-		add_field(s, "Cookie", text);
+	torc__http_string_text(s, "Cookie: ");
+	do {
+		if (reserve(s, room) < 0)
+			return;
+		n = torc_http_jar_cookies(jar, &site, s->data + s->len, room);
+		room *= 2;
+	} while (n == -ERANGE && room <= COOKIES_MOST);
+	if (n <= 0) {
+		s->len = before;
+		return;
+	}
+	s->len += (size_t)n;
+	torc__http_string_add(s, "\r\n", 2);
 }
 
 static void add_body_fields(struct torc_http_response *res)

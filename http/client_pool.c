@@ -212,19 +212,19 @@ static void unqueue_claim(struct torc__http_pool *pool, struct torc__http_claim 
 	pool->waiting--;
 }
 
-/* Something has become free. Those who can be served are, in order. */
+/*
+ * One connection, or a place for one, has become free. The first of those whom it serves gets it, and then there is nobody
+ * again who could be served: so it ends there, however long the line is.
+ */
 static void serve_line(struct torc__http_pool *pool)
 {
-	struct torc__http_claim *claim = pool->first, *next;
+	struct torc__http_claim *claim = pool->first;
 
-	for (; claim; claim = next) {
-		next = claim->next;
-		if (grant(claim)) {
-			unqueue_claim(pool, claim);
-			torc__slot_wake(&claim->slot);
-		}
-		if (pool->connections >= pool->client->options.connections_max && !pool->idle)
-			return;
+	while (claim && !grant(claim))
+		claim = claim->next;
+	if (claim) {
+		unqueue_claim(pool, claim);
+		torc__slot_wake(&claim->slot);
 	}
 }
 
@@ -311,9 +311,10 @@ void torc__http_conn_give(struct torc__http_conn *c)
 	c->idle_until_ns = torc__later(torc_turn_ns(), pool->client->options.idle_ns);
 	link_idle(c);
 	torc__stream_watch_quiet(&c->stream, &pool->nap);
-	/* The keeper may sleep for longer, if there was none to look after. */
-	if (torc__unlikely(c->idle_until_ns < pool->nap.deadline_ns))
-		torc_scope_set_deadline(&pool->nap, c->idle_until_ns);
+	if (torc__unlikely(c->idle_until_ns < pool->look_ns)) {
+		pool->look_ns = c->idle_until_ns;
+		torc_scope_set_deadline(&pool->nap, pool->look_ns);
+	}
 	if (torc__unlikely(pool->first != NULL))
 		serve_line(pool);
 }
@@ -366,10 +367,9 @@ struct torc__http_conn *torc__http_pool_expired(struct torc__http_pool *pool, ui
 		else if (c->idle_until_ns < *ret_next_ns)
 			*ret_next_ns = c->idle_until_ns;
 	}
+	pool->look_ns = *ret_next_ns;
 	list = pool->stale;
 	pool->stale = NULL;
-	if (list && pool->first)
-		serve_line(pool);
 	return list;
 }
 

@@ -32,6 +32,13 @@ static int copy_credentials(const struct torc_url *u, char **ret)
 	return *ret ? 0 : -ENOMEM;
 }
 
+static char *copy_origin(const struct torc_url *u)
+{
+	char text[7 + TORC_URL_AUTHORITY_MAX + 1] = "http://";
+
+	return torc_url_host(u, text + 7, sizeof(text) - 7) < 0 ? NULL : strdup(text);
+}
+
 /* "http://user:password@host:port", or without the scheme. */
 static int parse_proxy(const char *text, struct torc__http_proxy *ret)
 {
@@ -45,7 +52,8 @@ static int parse_proxy(const char *text, struct torc__http_proxy *ret)
 	snprintf(address, sizeof(address), "%s%.*s%s:%u", u.is_ipv6 ? "[" : "", (int)u.host.len,
 		 u.host.data, u.is_ipv6 ? "]" : "", u.port);
 	ret->address = strdup(address);
-	return ret->address ? copy_credentials(&u, &ret->authorization) : -ENOMEM;
+	ret->origin = copy_origin(&u);
+	return ret->address && ret->origin ? copy_credentials(&u, &ret->authorization) : -ENOMEM;
 }
 
 /* One that the environment has and that makes no sense is an error too: requests must not go past it. */
@@ -78,6 +86,7 @@ static void free_proxy(struct torc__http_proxy *p)
 {
 	free(p->address);
 	free(p->authorization);
+	free(p->origin);
 }
 
 void torc__http_proxies_done(struct torc_http_client *client)
@@ -113,33 +122,58 @@ static bool same_bits(const unsigned char *a, const unsigned char *b, unsigned b
 	return !rest || !((a[whole] ^ b[whole]) >> (8 - rest));
 }
 
+/* What is no number is no pattern: nothing must be more open than it looks. */
+static bool parse_number(const char *text, unsigned *ret)
+{
+	unsigned value = 0;
+
+	if (!*text)
+		return false;
+	for (; *text; text++) {
+		if (*text < '0' || *text > '9' || value > 65535)
+			return false;
+		value = value * 10 + (unsigned)(*text - '0');
+	}
+	*ret = value;
+	return true;
+}
+
 /* "10.0.0.0/8", "fd00::/8", or an address. */
 static bool is_in_network(const struct ip *ip, char *pattern)
 {
 	char *slash = strchr(pattern, '/');
-	unsigned long bits = ip->family == AF_INET ? 32 : 128, most = bits;
+	unsigned most = ip->family == AF_INET ? 32 : 128, bits = most;
 	struct ip network;
 
 	if (slash) {
 		*slash = '\0';
-		bits = strtoul(slash + 1, NULL, 10);
+		if (!parse_number(slash + 1, &bits))
+			return false;
 	}
 	network = parse_ip(pattern);
 	return network.family == ip->family && bits <= most &&
-	       same_bits(ip->bytes, network.bytes, (unsigned)bits);
+	       same_bits(ip->bytes, network.bytes, bits);
+}
+
+/* The root's dot, at the end of a name, changes nothing. */
+static size_t length_without_dot(const char *name)
+{
+	size_t len = strlen(name);
+
+	return len && name[len - 1] == '.' ? len - 1 : len;
 }
 
 /* "example.org" and ".example.org" are the domain and all below it. */
 static bool is_in_domain(const char *host, const char *domain)
 {
-	size_t host_len = strlen(host), len;
+	size_t host_len = length_without_dot(host), len;
 
 	if (*domain == '*')
 		domain++;
 	if (*domain == '.')
 		domain++;
-	len = strlen(domain);
-	if (!len || len > host_len || strcasecmp(host + host_len - len, domain))
+	len = length_without_dot(domain);
+	if (!len || len > host_len || strncasecmp(host + host_len - len, domain, len))
 		return false;
 	return len == host_len || host[host_len - len - 1] == '.';
 }
@@ -148,6 +182,7 @@ static bool is_in_domain(const char *host, const char *domain)
 static bool fits_port(char **pattern, uint16_t port)
 {
 	char *p = *pattern, *colon = strrchr(p, ':'), *close = strchr(p, ']');
+	unsigned only;
 
 	if (*p == '[' && close) {
 		*pattern = p + 1;
@@ -159,7 +194,7 @@ static bool fits_port(char **pattern, uint16_t port)
 	if (!colon)
 		return true;
 	*colon = '\0';
-	return strtoul(colon + 1, NULL, 10) == port;
+	return parse_number(colon + 1, &only) && only == port;
 }
 
 static bool matches(char *pattern, const char *host, const struct ip *ip, uint16_t port)

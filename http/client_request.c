@@ -13,9 +13,6 @@
 #include "http/internal/client.h"
 #include "io/internal/buffers.h"
 
-/* Challenges to one request that are answered. */
-#define ANSWERS_MAX 4
-
 /* What a response has behind its fields, at least: for HEAD_BYTES and the head that comes back. */
 #define ROOM_BYTES 1024
 
@@ -63,10 +60,12 @@ static bool has_body(const struct torc_http_request *q)
 	return q->body || q->body_file || q->form || q->body_stream || q->body_gen || q->body_fn;
 }
 
+/* A coding of its own, or a part of the representation: of what is coded that would be a part that nobody can decode. */
 static bool asks_for_codings(const struct torc_http_request *q)
 {
 	for (size_t i = 0; i < q->field_count; i++)
-		if (!strcasecmp(q->fields[i].name, "Accept-Encoding"))
+		if (!strcasecmp(q->fields[i].name, "Accept-Encoding") ||
+		    !strcasecmp(q->fields[i].name, "Range"))
 			return true;
 	return false;
 }
@@ -82,81 +81,6 @@ static int begin(struct torc_http_response *res)
 	res->decodes_body = !res->client->options.no_decode && !asks_for_codings(q);
 	set_method(res, q->method ? q->method : res->has_body ? "POST" : "GET");
 	return set_url(res, q->url, strlen(q->url));
-}
-
-/* --- authorization --- */
-
-static unsigned collect_challenges(const struct torc_http_response *res,
-				   struct torc_slice list[TORC_HTTP_CHALLENGES_MAX])
-{
-	struct torc_slice name, value;
-	unsigned count = 0;
-	size_t at = 0;
-
-	while (count < TORC_HTTP_CHALLENGES_MAX &&
-	       torc_http_response_next_field(res, &at, &name, &value))
-		if (torc__http_slice_is_word(name, "WWW-Authenticate"))
-			list[count++] = value;
-	return count;
-}
-
-static void say_nothing(struct torc_http_response *res)
-{
-	free(res->authorization);
-	res->authorization = NULL;
-}
-
-static int say(struct torc_http_response *res, const char *value)
-{
-	say_nothing(res);
-	if (!torc__http_is_field_value(value))
-		return -EINVAL;
-	res->authorization = strdup(value);
-	if (!res->authorization)
-		return -ENOMEM;
-	res->said++;
-	return 1;
-}
-
-/* 1: there is something new to say; 0: there is not; or an error. */
-static int authorize(struct torc_http_response *res, int status)
-{
-	struct torc_slice list[TORC_HTTP_CHALLENGES_MAX];
-	char target[TORC_URL_MAX + 1], value[TORC_HTTP_AUTHORIZATION_MAX];
-	const char *origin = res->place->origin;
-	struct torc_http_challenge c = {
-		.status = status,
-		.method = res->method,
-		.target = target,
-		.origin = { origin, strlen(origin) },
-		.challenges = list,
-		.count = status ? collect_challenges(res, list) : 0,
-		.tries = res->said,
-		.answers = res->answers,
-	};
-	int r;
-
-	if (!res->request.authorize || res->crossed)
-		return 0;
-	r = torc_url_target(&res->place->parts, target, sizeof(target));
-	if (r >= 0)
-		r = res->request.authorize(&c, value, sizeof(value), res->request.authorize_arg);
-	return r > 0 ? say(res, value) : r;
-}
-
-/* "http://user:password@host/": as if Basic had been asked for. What the program has to say by other means comes first. */
-static int authorize_unasked(struct torc_http_response *res)
-{
-	char value[TORC_HTTP_AUTHORIZATION_MAX];
-	int r;
-
-	say_nothing(res);
-	res->said = res->answers = 0;
-	r = authorize(res, 0);
-	if (r || res->crossed)
-		return r;
-	r = torc__http_basic_of_url(&res->place->parts, value, sizeof(value));
-	return r > 0 ? say(res, value) : r;
 }
 
 /* --- one attempt --- */
@@ -369,6 +293,11 @@ static void drop_body(struct torc_http_response *res)
 	res->body_dropped = true;
 }
 
+static void detail(struct torc_http_response *res, const char *text)
+{
+	snprintf(res->detail, sizeof(res->detail), "%s", text);
+}
+
 static int redirect_url(struct torc_http_response *res, struct torc_slice location)
 {
 	struct torc__http_place *before = res->place;
@@ -379,8 +308,10 @@ static int redirect_url(struct torc_http_response *res, struct torc_slice locati
 
 	before->users++;
 	r = n < 0 ? n : set_url(res, url, (size_t)n);
-	if (!r && before->secure && !res->place->secure && !res->client->options.allow_downgrade)
+	if (!r && before->secure && !res->place->secure && !res->client->options.allow_downgrade) {
+		detail(res, "from https to http");
 		r = -EPERM;
+	}
 	if (!r && !torc_url_same_origin(&before->parts, &res->place->parts))
 		res->crossed = true;
 	torc__http_place_put(before);
@@ -398,23 +329,18 @@ static int follow(struct torc_http_response *res)
 	    !torc_http_response_field(res, "Location", &location))
 		return 0;
 	res->phase = "being redirected";
-	if (res->redirects++ == res->client->options.redirects_max)
+	if (res->redirects++ == res->client->options.redirects_max) {
+		detail(res, "once too often");
 		return -ELOOP;
+	}
 	if (status == 303 ? !is_method(res, "HEAD") : status <= 302 && is_method(res, "POST"))
 		drop_body(res);
-	else if (!torc__http_upload_repeats(res))
+	else if (!torc__http_upload_repeats(res)) {
+		detail(res, "the body cannot be sent again");
 		return -ESPIPE;
+	}
 	r = redirect_url(res, location);
 	return r ? r : 1;
-}
-
-/* The same for a challenge. */
-static int answer_challenge(struct torc_http_response *res)
-{
-	if (res->status != 401 || res->answers++ == ANSWERS_MAX || !torc__http_upload_repeats(res))
-		return 0;
-	res->phase = "being asked who we are";
-	return authorize(res, 401);
 }
 
 /* 1: it is to be asked once more. */
@@ -423,13 +349,13 @@ static int conclude(struct torc_http_response *res)
 	int r;
 
 	take_cookies(res);
-	r = answer_challenge(res);
+	r = torc__http_authorize(res);
 	if (r)
 		return r;
 	r = follow(res);
 	if (r <= 0)
 		return r;
-	r = authorize_unasked(res);
+	r = torc__http_authorize_unasked(res);
 	return r < 0 ? r : 1;
 }
 
@@ -438,12 +364,14 @@ static int perform(struct torc_http_response *res)
 	int r = begin(res);
 
 	if (!r)
-		r = authorize_unasked(res);
+		r = torc__http_authorize_unasked(res);
 	do {
 		if (r >= 0)
 			r = attempt(res);
 		if (!r)
 			r = conclude(res);
+		if (r > 0)
+			torc__http_response_drain(res);
 	} while (r > 0);
 	return r;
 }
@@ -501,7 +429,8 @@ static void free_response(struct torc_http_response *res)
 
 	torc__http_response_done(res);
 	torc__http_string_done(&res->head);
-	say_nothing(res);
+	torc__http_said_done(&res->to_server);
+	torc__http_said_done(&res->to_proxy);
 	torc__http_place_put(res->place);
 	res->pool->responses--;
 	torc__chunk_give(torc__buffers(torc__self()->loop), (char *)res, res->capacity);

@@ -21,8 +21,9 @@
 /* Decoded bytes that may come of nearly nothing. */
 #define RATIO_FREE ((uint64_t)1 << 20)
 
-/* Of a body that is not wanted, and is here already, so much is read to keep the connection. */
+/* Of a body that is not wanted so much is read to keep the connection: what is here, or of a redirect what comes in a round trip or two. */
 #define SKIP_BYTES ((size_t)64 << 10)
+#define DRAIN_NS   TORC_MS(200)
 
 /* --- its memory --- */
 
@@ -510,6 +511,31 @@ static void skip_rest(struct torc_http_response *res)
 		skipped += view.len;
 		torc__http_reader_consume(r, view.len);
 	}
+}
+
+static bool is_worth_draining(const struct torc_http_response *res)
+{
+	const struct torc__http_reader *r = &res->reader;
+
+	return res->conn && !r->done && r->head.keep_alive && !res->upload.running &&
+	       (r->framing == TORC__HTTP_BY_CHUNKS ||
+		(r->framing == TORC__HTTP_BY_LENGTH && r->body_left <= SKIP_BYTES));
+}
+
+void torc__http_response_drain(struct torc_http_response *res)
+{
+	struct torc_scope scope;
+	struct torc_slice view;
+	size_t drained = 0;
+
+	if (!is_worth_draining(res))
+		return;
+	torc_scope_enter(&scope, DRAIN_NS);
+	while (drained < SKIP_BYTES && torc__http_reader_peek(&res->reader, &view) > 0) {
+		drained += view.len;
+		torc__http_reader_consume(&res->reader, view.len);
+	}
+	torc_scope_leave(&scope);
 }
 
 void torc__http_response_done(struct torc_http_response *res)

@@ -6,7 +6,8 @@
  *	client_connect.c     the way to a server: address, proxy, tunnel, TLS
  *	client_proxy.c       which proxy, if any
  *	client_place.c       URLs that were understood
- *	client_request.c     one call: attempts, redirects, challenges
+ *	client_request.c     one call: attempts and redirects
+ *	client_authorize.c   challenges
  *	client_head.c        the text of a request's head
  *	client_upload.c      a request's body
  *	client_response.c    what the program sees of a response
@@ -91,6 +92,7 @@ struct torc__http_pool {
 	uint64_t requests, connects, retries, dropped;
 	struct torc_group uploads; /* of the keeper: fibers that send bodies */
 	struct torc_scope nap;     /* of the keeper: cancelled to wake it */
+	uint64_t look_ns;          /* when it ends at the latest */
 };
 
 /* Text that grows. */
@@ -104,6 +106,7 @@ struct torc__http_string {
 struct torc__http_proxy {
 	char *address;       /* HOST:PORT; NULL: none */
 	char *authorization; /* the value of Proxy-Authorization; NULL: none */
+	char *origin;        /* "http://HOST:PORT", as others are written */
 };
 
 struct torc_http_client {
@@ -136,6 +139,12 @@ struct torc_http_upload {
 	struct torc__wait *ended;
 };
 
+/* Of who we are, to a server or a proxy. */
+struct torc__http_said {
+	char *value;             /* malloc'd; NULL: nothing */
+	unsigned tries, answers; /* requests with that, and 401 or 407 to this request */
+};
+
 /* Memory of a response. */
 struct torc__http_keep {
 	struct torc__http_keep *next;
@@ -163,8 +172,7 @@ struct torc_http_response {
 	bool body_owed;    /* announced, and not sent */
 	bool crossed;      /* another origin than the program has asked */
 	unsigned redirects, interim;
-	char *authorization;           /* malloc'd; NULL: nothing is said */
-	unsigned said, answers;        /* requests with that, and 401 to this request */
+	struct torc__http_said to_server, to_proxy;
 	struct torc__http_string head; /* of the request, as it is sent */
 
 	/* the exchange */
@@ -278,6 +286,22 @@ void torc__http_string_add(struct torc__http_string *s, const void *data, size_t
 void torc__http_string_text(struct torc__http_string *s, const char *text);
 void torc__http_string_done(struct torc__http_string *s);
 
+/* --- client_authorize.c --- */
+
+/* Before a request to a place: what goes without being asked for. 0, or an error. */
+int torc__http_authorize_unasked(struct torc_http_response *res);
+
+/* After a response. 1: there is something new to say; 0: it was no challenge, or there is not; or an error. */
+int torc__http_authorize(struct torc_http_response *res);
+
+/* The same for a tunnel, to a proxy: status 0 before, 407 after. */
+int torc__http_authorize_tunnel(struct torc_http_response *res, int status, const char *address);
+
+/* The value of Proxy-Authorization, or NULL. */
+const char *torc__http_said_to_proxy(const struct torc_http_response *res);
+
+void torc__http_said_done(struct torc__http_said *s);
+
 /* --- client_upload.c --- */
 
 /* The length of the body, TORC_NEVER for chunks. 0, or what a file fails with. */
@@ -306,6 +330,9 @@ void torc__http_upload_stop(struct torc_http_response *res);
 
 /* The head is complete: keep it, and begin the body. */
 int torc__http_response_begin(struct torc_http_response *res);
+
+/* Before another attempt: what is left of a short body, for a short while, so that the connection can be used again. */
+void torc__http_response_drain(struct torc_http_response *res);
 
 /* Be done with the connection. */
 void torc__http_response_release(struct torc_http_response *res);

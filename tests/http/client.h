@@ -19,7 +19,10 @@ struct peer {
 	void (*client)(struct peer *p, struct torc_http_client *client);
 	struct torc_http_client_options options;
 	struct torc_options runtime;
-	char url[64]; /* "http://127.0.0.1:PORT" */
+	const char *const *addresses; /* default: a free port of 127.0.0.1 */
+	struct torc_tls *tls;         /* of a server, for one that is "tls://" */
+	char url[64];                 /* "http://127.0.0.1:PORT" */
+	char secure_url[64];          /* "https://127.0.0.1:PORT", with tls */
 	int connections;
 	int requests;     /* heads that were heard */
 	char head[16384]; /* the last one */
@@ -94,9 +97,12 @@ static inline int peer_connection(struct torc_stream *s, void *arg)
 static inline void peer_listening(const char *address, void *arg)
 {
 	struct peer *p = arg;
+	const char *rest = strstr(address, "://") ? strstr(address, "://") + 3 : address;
 
-	snprintf(p->url, sizeof(p->url), "http://%s",
-		 strstr(address, "://") ? strstr(address, "://") + 3 : address);
+	if (!strncmp(address, "tls://", 6))
+		snprintf(p->secure_url, sizeof(p->secure_url), "https://%s", rest);
+	else
+		snprintf(p->url, sizeof(p->url), "http://%s", rest);
 }
 
 static inline int peer_serve(void *arg)
@@ -104,10 +110,12 @@ static inline int peer_serve(void *arg)
 	static const char *const any_port[] = { "127.0.0.1:0", NULL };
 	struct peer *p = arg;
 
-	return torc_serve_with(&(struct torc_serve_options){ .addresses = any_port,
-							     .handler = peer_connection,
-							     .arg = p,
-							     .on_listen = peer_listening });
+	return torc_serve_with(
+		&(struct torc_serve_options){ .addresses = p->addresses ? p->addresses : any_port,
+					      .handler = peer_connection,
+					      .arg = p,
+					      .tls = p->tls,
+					      .on_listen = peer_listening });
 }
 
 static inline int peer_main(void *arg)
@@ -117,7 +125,7 @@ static inline int peer_main(void *arg)
 
 	torc_group_enter(&p->group);
 	check_eq(torc_group_spawn(&p->group, peer_serve, p), 0);
-	while (!p->url[0])
+	while (!p->url[0] || (p->tls && !p->secure_url[0]))
 		check_eq(torc_yield(), 0);
 	p->options.no_environment = true;
 	check_eq(torc_http_client_open(&p->options, &client), 0);
@@ -133,7 +141,7 @@ static inline void run_peer_with(struct peer *p,
 {
 	p->script = script;
 	p->client = client;
-	p->url[0] = '\0';
+	p->url[0] = p->secure_url[0] = '\0';
 	p->connections = p->requests = 0;
 	check_eq(run_with(&p->runtime, peer_main, p), 0);
 }
