@@ -118,8 +118,10 @@ static int say(struct torc_http_response *res, const char *value)
 	return 1;
 }
 
-/* 1: there is something new to say; 0: there is not; or an error. */
-static int authorize(struct torc_http_response *res, int status)
+/* For what few requests need: its buffers would else be on the stack, and so in the cache, of all. */
+#define RARE __attribute__((noinline))
+
+static RARE int ask_who(struct torc_http_response *res, int status)
 {
 	struct torc_slice list[TORC_HTTP_CHALLENGES_MAX];
 	char target[TORC_URL_MAX + 1], value[TORC_HTTP_AUTHORIZATION_MAX];
@@ -136,27 +138,35 @@ static int authorize(struct torc_http_response *res, int status)
 	};
 	int r;
 
-	if (!res->request.authorize || res->crossed)
-		return 0;
 	r = torc_url_target(&res->place->parts, target, sizeof(target));
 	if (r >= 0)
 		r = res->request.authorize(&c, value, sizeof(value), res->request.authorize_arg);
 	return r > 0 ? say(res, value) : r;
 }
 
+/* 1: there is something new to say; 0: there is not; or an error. */
+static int authorize(struct torc_http_response *res, int status)
+{
+	return res->request.authorize && !res->crossed ? ask_who(res, status) : 0;
+}
+
+static RARE int say_userinfo(struct torc_http_response *res)
+{
+	char value[TORC_HTTP_AUTHORIZATION_MAX];
+	int r = torc__http_basic_of_url(&res->place->parts, value, sizeof(value));
+
+	return r > 0 ? say(res, value) : r;
+}
+
 /* "http://user:password@host/": as if Basic had been asked for. What the program has to say by other means comes first. */
 static int authorize_unasked(struct torc_http_response *res)
 {
-	char value[TORC_HTTP_AUTHORIZATION_MAX];
 	int r;
 
 	say_nothing(res);
 	res->said = res->answers = 0;
 	r = authorize(res, 0);
-	if (r || res->crossed)
-		return r;
-	r = torc__http_basic_of_url(&res->place->parts, value, sizeof(value));
-	return r > 0 ? say(res, value) : r;
+	return r || res->crossed || !res->place->parts.has_userinfo ? r : say_userinfo(res);
 }
 
 /* --- one attempt --- */
@@ -297,7 +307,9 @@ static int prepare(struct torc_http_response *res)
 {
 	int r = 0;
 
-	reset(res);
+	if (res->tried)
+		reset(res);
+	res->tried = true;
 	*res->detail = '\0';
 	res->expects = res->request.expect_continue && res->has_body;
 	if (res->has_body)
@@ -342,7 +354,8 @@ static int take_and_exchange(struct torc_http_response *res, struct torc__http_o
 
 static int attempt(struct torc_http_response *res)
 {
-	struct torc__http_origin *o = torc__http_origin_get(res->pool, res->place->key);
+	struct torc__http_origin *o =
+		torc__http_origin_get(res->pool, res->place->key, res->place->key_hash);
 	int r;
 
 	if (!o)
@@ -378,7 +391,7 @@ static void drop_body(struct torc_http_response *res)
 	res->body_dropped = true;
 }
 
-static int redirect_url(struct torc_http_response *res, struct torc_slice location)
+static RARE int redirect_url(struct torc_http_response *res, struct torc_slice location)
 {
 	struct torc__http_place *before = res->place;
 	char url[TORC_URL_MAX + 1];
@@ -521,6 +534,7 @@ static int request_with(struct torc_http_client *client, bool own,
 	}
 	res->own_client = own;
 	res->request = *request;
+	res->upload.res = res;
 	res->head = (struct torc__http_string){ .data = torc__http_response_alloc(res, HEAD_BYTES),
 						.capacity = HEAD_BYTES,
 						.borrowed = true };
