@@ -118,7 +118,8 @@ LOAD_OBJ := $(call objects,$(wildcard http/programs/load_*.c))
 BENCH_OBJ := $(call objects,$(wildcard bench/micro_*.c bench/http_parse.c))
 EXAMPLES := $(patsubst examples/%.c,$(B)/examples/%,$(wildcard examples/*.c))
 RAW_BENCH := $(patsubst bench/%.c,%,$(wildcard bench/raw_echo.c bench/raw_http.c bench/raw_udp.c \
-	     bench/echo_load.c bench/udp_load.c bench/proxy_load.c bench/file_load.c bench/tls_load.c bench/http_server.c))
+	     bench/echo_load.c bench/udp_load.c bench/proxy_load.c bench/file_load.c bench/tls_load.c bench/http_server.c \
+	     bench/http_client.c))
 
 PROGRAMS := $(patsubst %.c,$(B)/bin/%,$(notdir $(wildcard \
 	    io/programs/torc-*.c http/programs/torc-*.c bench/torc-bench.c)))
@@ -235,6 +236,8 @@ bench-peers: programs
 	$(Q)bench/peers/tls --build $(B)
 	@echo
 	$(Q)bench/peers/http --build $(B)
+	@echo
+	$(Q)bench/peers/http-client --build $(B)
 
 # In a terminal the server becomes the foreground job, so that ^C reaches it and not make too: make would die
 # of the signal where the server drains and exits 0.  Should make be killed, the server gets a SIGTERM.
@@ -300,7 +303,8 @@ help:
 #?   bench         measure: micro benchmarks, then the servers beside hand-written io_uring loops
 #?   bench-peers   measure torc, Go and boost.fiber side by side, on one core and on two; pools of threads:
 #?                 torc, oneTBB, libgomp, Go and Python; pools of processes: torc, fork+pipe and Python; proxies,
-#?                 connections, files and TLS beside haproxy and nginx; HTTP beside nginx, h2o and Go
+#?                 connections, files and TLS beside haproxy and nginx; HTTP beside nginx, h2o and Go, its client
+#?                 beside libcurl, Go and wrk
 #?   deps          install the Debian packages that the other targets on the command line need
 #?   deps-ci       install all packages that .ci/run needs
 #?   install       headers, libraries, pkg-config file, programs and man pages, to DESTDIR/PREFIX
@@ -423,6 +427,9 @@ $(B)/bin/bench-file-load: $(B)/obj/bench/file_load.o $(STATIC_LIB)
 	$(link)
 
 $(B)/bin/bench-http-server: $(B)/obj/bench/http_server.o $(STATIC_LIB)
+	$(link)
+
+$(B)/bin/bench-http-client: $(B)/obj/bench/http_client.o $(STATIC_LIB)
 	$(link)
 
 define test_program

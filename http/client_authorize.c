@@ -60,7 +60,7 @@ static int ask(struct torc__http_said *s, struct torc_http_challenge *c, torc_ht
 
 /* --- to a server --- */
 
-static int ask_for_server(struct torc_http_response *res, int status)
+static TORC__HTTP_RARE int ask_server(struct torc_http_response *res, int status)
 {
 	const struct torc_http_request *q = &res->request;
 	const char *origin = res->place->origin;
@@ -74,12 +74,14 @@ static int ask_for_server(struct torc_http_response *res, int status)
 		.challenges = list,
 		.count = collect(res->fields, res->field_count, "WWW-Authenticate", list),
 	};
-	int r;
+	int r = torc_url_target(&res->place->parts, target, sizeof(target));
 
-	if (!q->authorize || res->crossed)
-		return 0;
-	r = torc_url_target(&res->place->parts, target, sizeof(target));
 	return r < 0 ? r : ask(&res->to_server, &c, q->authorize, q->authorize_arg);
+}
+
+static int ask_for_server(struct torc_http_response *res, int status)
+{
+	return res->request.authorize && !res->crossed ? ask_server(res, status) : 0;
 }
 
 static bool has_authorization(const struct torc_http_request *q)
@@ -91,7 +93,7 @@ static bool has_authorization(const struct torc_http_request *q)
 }
 
 /* "http://user:password@host/": as if Basic had been asked for. What the program has to say by other means comes first. */
-static int say_url(struct torc_http_response *res)
+static TORC__HTTP_RARE int say_url(struct torc_http_response *res)
 {
 	char value[TORC_HTTP_AUTHORIZATION_MAX];
 	int r;
@@ -125,7 +127,7 @@ static int ask_for_proxy(struct torc_http_response *res, int status, const char 
 }
 
 /* With the target of a request that is no tunnel's: all of the URL, as client_head.c writes it. */
-static int ask_for_plain_proxy(struct torc_http_response *res, int status)
+static TORC__HTTP_RARE int ask_for_plain_proxy(struct torc_http_response *res, int status)
 {
 	char target[8 + TORC_URL_AUTHORITY_MAX + TORC_URL_MAX + 1];
 	size_t len = (size_t)sprintf(target, "http://%s", res->place->host);
@@ -167,7 +169,7 @@ int torc__http_authorize_unasked(struct torc_http_response *res)
 	torc__http_said_done(&res->to_proxy);
 	res->field_count = 0; /* nobody has asked */
 	r = ask_for_server(res, 0);
-	if (!r)
+	if (!r && res->place->parts.has_userinfo)
 		r = say_url(res);
 	if (r >= 0 && has_plain_proxy(res))
 		r = ask_for_plain_proxy(res, 0);

@@ -65,11 +65,6 @@ void torc__http_string_done(struct torc__http_string *s)
 	*s = (struct torc__http_string){ .data = NULL };
 }
 
-static void add_slice(struct torc__http_string *s, struct torc_slice text)
-{
-	torc__http_string_add(s, text.data, text.len);
-}
-
 static void add_field(struct torc__http_string *s, const char *name, const char *value)
 {
 	torc__http_string_text(s, name);
@@ -164,22 +159,11 @@ int torc__http_request_check(const struct torc_http_request *q)
 static void add_line(struct torc_http_response *res)
 {
 	struct torc__http_string *s = &res->head;
-	const struct torc_url *u = &res->place->parts;
+	const struct torc__http_place *place = res->place;
+	bool own_host = has_field(res, "Host");
 
 	torc__http_string_text(s, res->method);
-	torc__http_string_add(s, " ", 1);
-	if (res->place->proxy && !res->place->secure) { /* RFC 9112, section 3.2.2 */
-		torc__http_string_text(s, "http://");
-		torc__http_string_text(s, res->place->host);
-	}
-	add_slice(s, u->path);
-	if (u->has_query) {
-		torc__http_string_add(s, "?", 1);
-		add_slice(s, u->query);
-	}
-	torc__http_string_text(s, " HTTP/1.1\r\n");
-	if (!has_field(res, "Host"))
-		add_field(s, "Host", res->place->host);
+	torc__http_string_add(s, place->line, own_host ? place->line_len : place->line_host_len);
 }
 
 static void add_accept_encoding(struct torc__http_string *s,
@@ -268,8 +252,9 @@ static void add_body_fields(struct torc_http_response *res)
 
 	if (!res->has_body) {
 		/* RFC 9110, section 8.6: where a body would be expected, that there is none. */
-		if (!strcmp(res->method, "POST") || !strcmp(res->method, "PUT") ||
-		    !strcmp(res->method, "PATCH"))
+		if (*res->method == 'P' &&
+		    (!strcmp(res->method, "POST") || !strcmp(res->method, "PUT") ||
+		     !strcmp(res->method, "PATCH")))
 			add_field(s, "Content-Length", "0");
 		return;
 	}

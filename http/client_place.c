@@ -34,7 +34,25 @@ static int set_origin(struct torc__http_place *place)
 	place->host = place->origin + len;
 	/* All that goes through a proxy without a tunnel goes to the proxy. */
 	place->key = place->proxy && !place->secure ? "proxy" : place->origin;
+	place->key_hash = torc__http_origin_hash(place->key);
 	return r < 0 ? r : 0;
+}
+
+/* Besides path and query: "http://", and the host twice. */
+#define LINE_BYTES (sizeof(" http:// HTTP/1.1\r\nHost: \r\n") + 2 * (size_t)TORC_URL_AUTHORITY_MAX)
+
+/* RFC 9112, section 3.2: origin-form, or absolute-form for a proxy. */
+static void write_line(struct torc__http_place *place, char *line)
+{
+	const struct torc_url *u = &place->parts;
+	bool whole = place->proxy && !place->secure;
+	size_t len = (size_t)sprintf(line, " %s%s%.*s%s%.*s HTTP/1.1\r\n", whole ? "http://" : "",
+				     whole ? place->host : "", (int)u->path.len, u->path.data,
+				     u->has_query ? "?" : "", (int)u->query.len, u->query.data);
+
+	place->line = line;
+	place->line_len = len;
+	place->line_host_len = len + (size_t)sprintf(line + len, "Host: %s\r\n", place->host);
 }
 
 static int fill_in(struct torc__http_place *place, const struct torc_http_client *client,
@@ -63,7 +81,7 @@ static int make(struct torc__http_pool *pool, const char *text, size_t len, uint
 
 	if (n < 0)
 		return n;
-	place = malloc(sizeof(*place) + (size_t)n + 1 + len);
+	place = malloc(sizeof(*place) + (size_t)n + 1 + len + LINE_BYTES + (size_t)n);
 	if (!place)
 		return -ENOMEM;
 	place->users = 1;
@@ -72,11 +90,13 @@ static int make(struct torc__http_pool *pool, const char *text, size_t len, uint
 	place->asked_len = len;
 	memcpy(place->asked, text, len);
 	r = fill_in(place, pool->client, url, (size_t)n);
-	if (r < 0)
+	if (r < 0) {
 		free(place);
-	else
-		*ret = place;
-	return r;
+		return r;
+	}
+	write_line(place, place->asked + len);
+	*ret = place;
+	return 0;
 }
 
 void torc__http_place_put(struct torc__http_place *place)

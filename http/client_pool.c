@@ -17,7 +17,7 @@
 /* --- origins --- */
 
 /* FNV-1a. */
-static uint32_t hash_of(const char *key)
+uint32_t torc__http_origin_hash(const char *key)
 {
 	uint32_t hash = 2166136261u;
 
@@ -48,9 +48,9 @@ static struct torc__http_origin *new_origin(struct torc__http_pool *pool, const 
 	return o;
 }
 
-struct torc__http_origin *torc__http_origin_get(struct torc__http_pool *pool, const char *key)
+struct torc__http_origin *torc__http_origin_get(struct torc__http_pool *pool, const char *key,
+						uint32_t hash)
 {
-	uint32_t hash = hash_of(key);
 	struct torc__http_origin *o = *slot_of(pool, hash);
 
 	while (o && (o->hash != hash || strcmp(o->key, key)))

@@ -212,7 +212,9 @@ static int prepare(struct torc_http_response *res)
 {
 	int r = 0;
 
-	reset(res);
+	if (res->tried)
+		reset(res);
+	res->tried = true;
 	*res->detail = '\0';
 	res->expects = res->request.expect_continue && res->has_body;
 	if (res->has_body)
@@ -257,7 +259,8 @@ static int take_and_exchange(struct torc_http_response *res, struct torc__http_o
 
 static int attempt(struct torc_http_response *res)
 {
-	struct torc__http_origin *o = torc__http_origin_get(res->pool, res->place->key);
+	struct torc__http_origin *o =
+		torc__http_origin_get(res->pool, res->place->key, res->place->key_hash);
 	int r;
 
 	if (!o)
@@ -298,7 +301,7 @@ static void detail(struct torc_http_response *res, const char *text)
 	snprintf(res->detail, sizeof(res->detail), "%s", text);
 }
 
-static int redirect_url(struct torc_http_response *res, struct torc_slice location)
+static TORC__HTTP_RARE int redirect_url(struct torc_http_response *res, struct torc_slice location)
 {
 	struct torc__http_place *before = res->place;
 	char url[TORC_URL_MAX + 1];
@@ -452,6 +455,7 @@ static int request_with(struct torc_http_client *client, bool own,
 	}
 	res->own_client = own;
 	res->request = *request;
+	res->upload.res = res;
 	res->head = (struct torc__http_string){ .data = torc__http_response_alloc(res, HEAD_BYTES),
 						.capacity = HEAD_BYTES,
 						.borrowed = true };

@@ -25,6 +25,9 @@
 #include "http/internal/coding.h"
 #include "http/internal/reader.h"
 
+/* For what few requests need: its buffers would else be on the stack, and so in the cache, of all. */
+#define TORC__HTTP_RARE __attribute__((noinline))
+
 struct torc__http_pool;
 struct torc__http_origin;
 
@@ -61,9 +64,13 @@ struct torc__http_place {
 	char origin[8 + TORC_URL_AUTHORITY_MAX + 1]; /* "https://example.org" */
 	const char *host;                            /* the part of it that is in Host */
 	const char *key; /* the same for all that may share a connection */
-	char *asked;     /* [asked_len]: as the program has written it */
+	uint32_t key_hash;
+	/* What follows the method in the head of a request: its line without and with a Host field. */
+	const char *line;
+	size_t line_len, line_host_len;
+	char *asked; /* [asked_len]: as the program has written it */
 	size_t asked_len;
-	char url[]; /* normalised */
+	char url[]; /* normalised; `asked` and `line` follow */
 };
 
 #define TORC__HTTP_PLACES 16
@@ -155,6 +162,7 @@ struct torc_http_response {
 	struct torc_http_client *client;
 	struct torc__http_pool *pool;
 	bool own_client;
+	bool tried; /* once at least: then there is something to be forgotten */
 	struct torc_http_request request;
 	uint32_t capacity; /* of the chunk this lives in */
 	char *room;        /* [room_left], behind the fields */
@@ -217,8 +225,11 @@ int torc__http_client_open_alone(struct torc_http_client **ret);
 
 /* --- client_pool.c --- */
 
-/* The origin with this key, which stays until it is put; NULL without memory. */
-struct torc__http_origin *torc__http_origin_get(struct torc__http_pool *pool, const char *key);
+uint32_t torc__http_origin_hash(const char *key);
+
+/* The origin with this key and its hash, which stays until it is put; NULL without memory. */
+struct torc__http_origin *torc__http_origin_get(struct torc__http_pool *pool, const char *key,
+						uint32_t hash);
 void torc__http_origin_put(struct torc__http_origin *o);
 
 /*
