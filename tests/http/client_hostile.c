@@ -925,7 +925,8 @@ static void go_deaf(struct peer *p, struct torc_stream *s, int number)
 	await_flag(p->arg);
 }
 
-static const char *const deaf_address[] = { "unix:@torc-client-hostile", NULL };
+static char deaf_name[64]; /* nobody else's */
+static const char *const deaf_address[] = { deaf_name, NULL };
 
 static int serve_deaf(void *arg)
 {
@@ -971,6 +972,7 @@ Test(client_hostile, who_takes_no_more_has_to_answer_in_time)
 				       .connect_to = deaf_address[0],
 				       .no_environment = true } };
 
+	snprintf(deaf_name, sizeof(deaf_name), "unix:@torc-client-hostile-%d", (int)getpid());
 	run(deaf_main, &p);
 }
 
