@@ -493,8 +493,10 @@ static int read_cut(struct peer *p, struct torc_http_client *client, int kind, s
 	return r;
 }
 
-static void cut_everywhere(struct peer *p, struct torc_http_client *client, int kind)
+/* kept: on a connection that has answered before. Whatever has been said, an answer that has begun is not asked for again. */
+static void cut_everywhere(struct peer *p, struct torc_http_client *client, int kind, bool kept)
 {
+	uint64_t retries = stats_of(client).retries;
 	char text[4096];
 	size_t len = whole_answer(text, sizeof(text), kind);
 	struct torc_http_response *res;
@@ -502,6 +504,10 @@ static void cut_everywhere(struct peer *p, struct torc_http_client *client, int 
 	for (size_t n = 0; n < len; n++) {
 		int r;
 
+		if (kept) {
+			check_eq(read_cut(p, client, BY_LENGTH, 0, false, &res), 0);
+			torc_http_response_close(res);
+		}
 		res = NULL;
 		r = read_cut(p, client, kind, n, true, &res);
 		/* It cannot be known that there is more, but for a coding that has begun. */
@@ -516,6 +522,7 @@ static void cut_everywhere(struct peer *p, struct torc_http_client *client, int 
 			torc_http_response_close(res);
 		check_eq(stats_of(client).connections, 0);
 	}
+	check_eq(stats_of(client).retries, retries + kept);
 }
 
 static void halve_everywhere(struct peer *p, struct torc_http_client *client, int kind)
@@ -542,7 +549,8 @@ static void halve_everywhere(struct peer *p, struct torc_http_client *client, in
 static void cut_all(struct peer *p, struct torc_http_client *client)
 {
 	for (int kind = 0; kind < KINDS; kind++)
-		cut_everywhere(p, client, kind);
+		for (int kept = 0; kept < 2; kept++)
+			cut_everywhere(p, client, kind, kept);
 }
 
 static void halve_all(struct peer *p, struct torc_http_client *client)
@@ -917,7 +925,8 @@ static void go_deaf(struct peer *p, struct torc_stream *s, int number)
 	await_flag(p->arg);
 }
 
-static const char *const deaf_address[] = { "unix:@torc-client-hostile", NULL };
+static char deaf_name[64]; /* nobody else's */
+static const char *const deaf_address[] = { deaf_name, NULL };
 
 static int serve_deaf(void *arg)
 {
@@ -963,6 +972,7 @@ Test(client_hostile, who_takes_no_more_has_to_answer_in_time)
 				       .connect_to = deaf_address[0],
 				       .no_environment = true } };
 
+	snprintf(deaf_name, sizeof(deaf_name), "unix:@torc-client-hostile-%d", (int)getpid());
 	run(deaf_main, &p);
 }
 
