@@ -155,7 +155,7 @@ static int send_file(struct torc_http_upload *u, const char *path)
 static int send_stream(struct torc_http_upload *u, struct torc_stream *from)
 {
 	struct torc_slice view;
-	int r;
+	int r = 0;
 
 	while (u->left && (r = torc_stream_peek(from, &view)) > 0) {
 		if (view.len > u->left)
