@@ -190,7 +190,7 @@ struct torc_http_request {
 	bool body_again; /* body_fn may be called once more, and writes the same then */
 	/* Of the last three: a length that is known; it has to be met, or it is -EIO. Default: sent in chunks. */
 	uint64_t body_length;
-	/* Wait for "100 Continue" before the body is sent: a server that does not want it then need not get it. */
+	/* Wait for "100 Continue" before the body is sent: a server that does not want it then need not get it. After 417 it is sent without. */
 	bool expect_continue;
 
 	torc_http_authorize_fn *authorize; /* http/authorize.h; default: none */
@@ -259,7 +259,7 @@ TORC_API TORC_MUST_CHECK int torc_http_upload_write(struct torc_http_upload *u, 
  */
 TORC_API int torc_http_response_status(const struct torc_http_response *res);
 TORC_API struct torc_slice torc_http_response_reason(const struct torc_http_response *res);
-/* Where it comes from at last, and how many redirects that took. */
+/* Where it comes from at last, with "user:password@" if that was in it, and how many redirects that took. */
 TORC_API const char *torc_http_response_url(const struct torc_http_response *res);
 TORC_API unsigned torc_http_response_redirects(const struct torc_http_response *res);
 /* The connection, to ask for addresses or its TLS; NULL once the body has been read to its end. */

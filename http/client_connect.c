@@ -53,8 +53,11 @@ static int encrypt(struct torc_http_response *res)
 	int r = make_tls(res->client, why);
 
 	if (!r) {
-		snprintf(host, sizeof(host), "%.*s", (int)res->place->parts.host.len,
-			 res->place->parts.host.data);
+		size_t len = res->place->parts.host.len;
+
+		/* The root's dot is in no certificate. */
+		len -= len && res->place->parts.host.data[len - 1] == '.';
+		snprintf(host, sizeof(host), "%.*s", (int)len, res->place->parts.host.data);
 		r = torc_tls_connect(s, res->client->tls, host);
 		if (r < 0)
 			torc_tls_why(s, why);

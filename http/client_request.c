@@ -216,7 +216,7 @@ static int prepare(struct torc_http_response *res)
 		reset(res);
 	res->tried = true;
 	*res->detail = '\0';
-	res->expects = res->request.expect_continue && res->has_body;
+	res->expects = res->request.expect_continue && res->has_body && !res->unexpected;
 	if (res->has_body)
 		r = torc__http_upload_measure(res, &res->upload.left);
 	return r ? r : torc__http_head_write(res);
@@ -346,12 +346,23 @@ static int follow(struct torc_http_response *res)
 	return r ? r : 1;
 }
 
+/* A server that knows nothing of "100 Continue" gets the body without: RFC 9110, section 10.1.1. */
+static bool is_unexpected(struct torc_http_response *res)
+{
+	if (res->status != 417 || !res->expects || !torc__http_upload_repeats(res))
+		return false;
+	res->unexpected = true;
+	return true;
+}
+
 /* 1: it is to be asked once more. */
 static int conclude(struct torc_http_response *res)
 {
 	int r;
 
 	take_cookies(res);
+	if (is_unexpected(res))
+		return 1;
 	r = torc__http_authorize(res);
 	if (r)
 		return r;

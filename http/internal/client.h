@@ -177,6 +177,7 @@ struct torc_http_response {
 	bool body_dropped; /* by a redirect */
 	bool decodes_body; /* if it comes in a coding that we know */
 	bool expects;      /* 100 Continue, before the body */
+	bool unexpected;   /* it has been refused: 417 */
 	bool body_owed;    /* announced, and not sent */
 	bool crossed;      /* another origin than the program has asked */
 	unsigned redirects, interim;

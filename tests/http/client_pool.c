@@ -43,20 +43,21 @@ static void note(int *now, int *most)
 		*most = *now;
 }
 
-/* Answers with the path, 10 ms later. */
+/* Answers with the path, 10 ms later; to /bye, once. */
 static void be_slow(struct peer *p, struct torc_stream *s, int number)
 {
-	char path[64], text[128];
+	char path[64] = "", text[192];
 
 	(void)number;
 	note(&open_now, &open_most);
-	while (hear_head(p, s)) {
+	while (strcmp(path, "/bye") && hear_head(p, s)) {
 		check_eq(sscanf(p->head, "GET %63s ", path), 1);
 		note(&working, &working_most);
 		check_eq(torc_sleep(TORC_MS(10)), 0);
 		working--;
-		snprintf(text, sizeof(text), "HTTP/1.1 200 OK\r\nContent-Length: %zu\r\n\r\n%s",
-			 strlen(path), path);
+		snprintf(text, sizeof(text),
+			 "HTTP/1.1 200 OK\r\nContent-Length: %zu\r\nConnection: %s\r\n\r\n%s",
+			 strlen(path), strcmp(path, "/bye") ? "keep-alive" : "close", path);
 		tell(s, text);
 	}
 	open_now--;
@@ -67,7 +68,7 @@ static void be_slow(struct peer *p, struct torc_stream *s, int number)
 struct crowd {
 	struct peer *p;
 	struct torc_http_client *client;
-	int next, done;
+	int next, done, host;
 	int order[64]; /* in which they were answered */
 };
 
@@ -129,8 +130,11 @@ static int ask_plainly(void *arg)
 {
 	struct crowd *c = arg;
 	struct torc_http_response *res;
-	int r = torc_http_get(c->client, url_of(c->p, "/x"), &res);
+	char url[64];
+	int r;
 
+	host_url(c->p, c->host, "/x", url);
+	r = torc_http_get(c->client, url, &res);
 	if (!r) {
 		c->done++;
 		torc_http_response_close(res);
@@ -187,45 +191,114 @@ static void until_waiting(const struct torc_http_client *client, unsigned count)
 		check_eq(torc_yield(), 0);
 }
 
-/* The first in line is served, and cancelled before it has seen that. */
+/*
+ * The first in line is served, and cancelled before it has seen that: with a connection of its own origin, or with a place that one of another
+ * has made room for.
+ */
 static void cancel_served(struct peer *p, struct torc_http_client *client)
 {
-	struct crowd c = { .p = p, .client = client };
 	struct torc_http_response *res;
 	struct torc_task tasks[2];
 	struct torc_group group;
+	struct torc_slice body;
+	char url[64];
 
-	for (int keeps = 0; keeps < 2; keeps++) {
-		check_eq(torc_http_get(client, url_of(p, "/x"), &res), 0);
+	host_url(p, 1, "/x", url);
+	for (int host = 1; host <= 2; host++) {
+		struct crowd c = { .p = p, .client = client, .host = host };
+
+		check_eq(torc_http_get(client, url, &res), 0);
 		torc_group_enter(&group);
 		for (int i = 0; i < 2; i++)
 			spawn_asking(&group, &tasks[i], &c);
 		until_waiting(client, 2);
-		if (keeps) {
-			struct torc_slice body;
-
-			check_eq(torc_http_response_read(res, 10, &body), 0);
-		} else {
-			torc_http_response_close(res);
-		}
+		check_eq(torc_http_response_read(res, 10, &body), 0);
 		check_eq(stats_of(client).waiting, 1);
 		torc_task_cancel(&tasks[0]);
 		check_eq(torc_task_join(&tasks[0]), -ECANCELED);
 		check_eq(torc_task_join(&tasks[1]), 0);
 		(void)torc_group_wait(&group);
-		if (keeps)
-			torc_http_response_close(res);
-		check_eq(c.done, keeps + 1);
+		torc_http_response_close(res);
+		check_eq(c.done, 1);
 		check_eq(stats_of(client).connections, 1);
 		check_eq(stats_of(client).idle, 1);
+		check_eq(stats_of(client).connects, (unsigned)host);
 	}
 }
 
 Test(client_pool, what_was_granted_and_is_not_wanted_goes_to_the_next)
 {
-	struct peer p = { .options = { .origin_max = 1, .line_ns = TORC_NEVER } };
+	struct peer p = { .addresses = any_host,
+			  .options = { .connections_max = 1, .line_ns = TORC_NEVER } };
 
 	run_on_sim(&p, 0, be_slow, cancel_served);
+}
+
+/* A connection that ends makes a place, too. */
+static void end_one(struct peer *p, struct torc_http_client *client)
+{
+	struct crowd c = { .p = p, .client = client, .host = 1 };
+	struct torc_http_response *res;
+	struct torc_group group;
+	char url[64];
+
+	host_url(p, 1, "/bye", url);
+	check_eq(torc_http_get(client, url, &res), 0);
+	torc_group_enter(&group);
+	for (int i = 0; i < 3; i++)
+		spawn_asking(&group, NULL, &c);
+	until_waiting(client, 3);
+	torc_http_response_close(res);
+	check_eq(torc_group_wait(&group), 0);
+	check_eq(c.done, 3);
+	check_eq(p->connections, 2);
+}
+
+Test(client_pool, the_place_of_a_connection_that_ends_goes_to_the_next)
+{
+	struct peer p = { .addresses = any_host,
+			  .options = { .origin_max = 1, .line_ns = TORC_NEVER } };
+
+	run_on_sim(&p, 0, be_slow, end_one);
+}
+
+/* The first in line waits for another origin than that whose connection makes room. */
+static void overtake(struct peer *p, struct torc_http_client *client)
+{
+	struct crowd first = { .p = p, .client = client, .host = 1 };
+	struct crowd second = { .p = p, .client = client, .host = 3 };
+	struct torc_http_response *res[2];
+	struct torc_task tasks[2];
+	struct torc_group group;
+	struct torc_slice body;
+	char url[64];
+
+	for (int i = 0; i < 2; i++) {
+		host_url(p, i + 1, "/x", url);
+		check_eq(torc_http_get(client, url, &res[i]), 0);
+	}
+	torc_group_enter(&group);
+	spawn_asking(&group, &tasks[0], &first);
+	until_waiting(client, 1);
+	spawn_asking(&group, &tasks[1], &second);
+	until_waiting(client, 2);
+	check_eq(torc_http_response_read(res[1], 10, &body), 0);
+	check_eq(torc_task_join(&tasks[1]), 0);
+	check_eq(first.done, 0);
+	check_eq(torc_http_response_read(res[0], 10, &body), 0);
+	check_eq(torc_group_wait(&group), 0);
+	check_eq(first.done, 1);
+	for (int i = 0; i < 2; i++)
+		torc_http_response_close(res[i]);
+}
+
+Test(client_pool, who_can_be_served_does_not_wait_for_who_cannot)
+{
+	struct peer p = { .addresses = any_host,
+			  .options = {
+				  .connections_max = 2, .origin_max = 1, .line_ns = TORC_NEVER } };
+
+	run_on_sim(&p, 0, be_slow, overtake);
 }
 
 /* --- many origins --- */
@@ -407,6 +480,47 @@ static void see_end(struct peer *p, struct torc_http_client *client)
 Test(client_pool, a_connection_on_which_something_happens_unasked_is_closed_at_once)
 {
 	run_peer(be_unreliable, see_end);
+}
+
+/* --- on the way to somewhere else --- */
+
+/* The page of a redirect comes after its head: soon, or too late. */
+static void redirect_slowly(struct peer *p, struct torc_stream *s, int number)
+{
+	(void)number;
+	while (hear_head(p, s)) {
+		if (heard(p, "GET /end")) {
+			tell(s, "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nend");
+			continue;
+		}
+		tell(s,
+		     heard(p, "GET /large")
+			     ? "HTTP/1.1 302 Found\r\nLocation: /end\r\nContent-Length: 99999\r\n\r\n"
+			     : "HTTP/1.1 302 Found\r\nLocation: /end\r\nContent-Length: 4\r\n\r\n");
+		if (torc_stream_flush(s) ||
+		    torc_sleep(heard(p, "GET /soon") ? TORC_MS(10) : TORC_SECONDS(20)))
+			return;
+		tell(s, "page");
+	}
+}
+
+static void follow_slowly(struct peer *p, struct torc_http_client *client)
+{
+	uint64_t begin = torc_now_ns();
+
+	get_and_expect(client, url_of(p, "/soon"), 200, "end");
+	check_eq(p->connections, 1);
+	get_and_expect(client, url_of(p, "/large"), 200, "end");
+	check_eq(p->connections, 2);
+	check_lt(torc_now_ns() - begin, TORC_MS(20));
+	get_and_expect(client, url_of(p, "/late"), 200, "end");
+	check_eq(p->connections, 3);
+	check_lt(torc_now_ns() - begin, TORC_MS(300));
+}
+
+Test(client_pool, a_redirect_keeps_its_connection_if_that_takes_no_time)
+{
+	run_on_sim(&(struct peer){ 0 }, 0, redirect_slowly, follow_slowly);
 }
 
 /* --- what was cancelled, and what fails --- */

@@ -650,6 +650,7 @@ static void verify(struct peer *p, struct torc_http_client *client)
 	expect_why(why, "https://b.test");
 	check_eq(try_with(o, (struct torc_http_request){ .url = "https://a.test" }), 200);
 	check(heard(p, "\r\nHost: a.test\r\n"));
+	check_eq(try_with(o, (struct torc_http_request){ .url = "https://a.test./" }), 200);
 	/* And nothing but TLS is. */
 	check_eq(try_with(o, (struct torc_http_request){ .url = "http://a.test" }), -EPIPE);
 	/* A server without it waits for us as we wait for it. */
@@ -1413,4 +1414,50 @@ Test(client_ways, bodies_go_to_files_and_streams_decoded)
 {
 	make_coded();
 	run_peer(send_coded, copy_all);
+}
+
+/* --- 417 --- */
+
+static void be_old(struct peer *p, struct torc_stream *s, int number)
+{
+	(void)number;
+	while (hear_head(p, s)) {
+		if (heard(p, "Expect:")) {
+			tell(s, "HTTP/1.1 417 What\r\nContent-Length: 0\r\n\r\n");
+			return;
+		}
+		check(take_body(s, 4));
+		tell(s, HELLO);
+	}
+}
+
+static int write_once(struct torc_http_upload *u, void *arg)
+{
+	(void)arg;
+	return torc_http_upload_write(u, "body", 4);
+}
+
+static void expect_much(struct peer *p, struct torc_http_client *client)
+{
+	struct torc_http_request q = { .url = url_of(p, "/"), .expect_continue = true };
+	struct torc_http_response *res;
+
+	q.body = "body";
+	q.body_len = 4;
+	check_eq(torc_http_request(client, &q, &res), 0);
+	expect_body(res, 200, "hello");
+	torc_http_response_close(res);
+	check_eq(p->requests, 2);
+	q.body = NULL;
+	q.body_len = 0;
+	q.body_fn =
+		write_once; /* nobody knows whether it can do that again, not even if it has not begun */
+	check_eq(torc_http_request(client, &q, &res), 0);
+	expect_body(res, 417, "");
+	torc_http_response_close(res);
+}
+
+Test(client_ways, who_does_not_know_100_continue_gets_the_body_without)
+{
+	run_peer(be_old, expect_much);
 }
