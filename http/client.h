@@ -9,7 +9,7 @@
  *	...
  *	r = torc_http_get(client, "https://example.org/", &res);
  *	if (r < 0)
- *		return r;				torc_http_client_why says it in words
+ *		return r;				ret_why of a request says it in words
  *	r = torc_http_response_read(res, 1 << 20, &body);
  *	if (!r && torc_http_response_status(res) == 200)
  *		use(body.data, body.len);
