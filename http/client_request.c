@@ -228,12 +228,14 @@ static int prepare(struct torc_http_response *res)
  */
 static bool was_stale(const struct torc_http_response *res, bool kept, int error)
 {
+	const struct torc_stream *s = &res->conn->stream;
 	struct torc_slice view;
 
+	/* On a quiet connection it is an error of the program's, about something else. */
 	return kept &&
 	       (error == -ENODATA || error == -EPIPE || error == -ECONNRESET ||
 		error == -ECONNABORTED) &&
-	       !res->interim && !torc__stream_shown(&res->conn->stream, &view);
+	       !res->interim && !torc__stream_shown(s, &view) && !torc__stream_is_quiet(s);
 }
 
 static int take_and_exchange(struct torc_http_response *res, struct torc__http_origin *o)

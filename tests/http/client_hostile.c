@@ -1054,6 +1054,42 @@ Test(client_hostile, the_bodys_time_is_not_the_servers_and_its_failure_ends_the_
 	run_peer_with(&p, answer_in_step, answered_in_step);
 }
 
+static int upload_broken(struct torc_http_upload *u, void *arg)
+{
+	++*(int *)arg;
+	(void)u;
+	return -EPIPE; /* of something that it reads from */
+}
+
+static void break_upload(struct peer *p, struct torc_http_client *client)
+{
+	int calls = 0;
+	struct torc_http_request q = {
+		.method = "PUT", .body_fn = upload_broken, .body_arg = &calls, .body_again = true
+	};
+	struct torc_http_response *res;
+
+	get_and_expect(client, url_of(p, "/"), 200, "hello");
+	q.url = url_of(p, "/");
+	check_eq(torc_http_request(client, &q, &res), -EPIPE);
+	check_eq(calls, 1);
+	check_eq(stats_of(client).retries, 0);
+	check_eq(stats_of(client).connections, 0);
+}
+
+static void answer_gets(struct peer *p, struct torc_stream *s, int number)
+{
+	(void)number;
+	while (hear_head(p, s) && heard(p, "GET "))
+		tell(s, LEN(5) "hello");
+	hear_out(s);
+}
+
+Test(client_hostile, a_body_that_breaks_is_no_reason_to_ask_again)
+{
+	run_peer(answer_gets, break_upload);
+}
+
 /* --- scopes --- */
 
 static int hold_response(void *arg)
