@@ -903,7 +903,7 @@ Test(http_url, random_texts_keep_every_promise)
 }
 
 /* Nothing takes more than a time in proportion to the length. */
-Test(http_url, the_longest_paths_take_no_time, .timeout = 10)
+Test(http_url, the_longest_paths_take_no_time)
 {
 	static char base[TORC_URL_MAX], reference[TORC_URL_MAX], out[TORC_URL_MAX + 1];
 	int n = 0;
