@@ -2,18 +2,15 @@
  * http/client_response.c - what the program sees of a response.
  */
 #include <errno.h>
-#include <stdio.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
 #include <torc/core/fiber.h>
 #include <torc/core/scope.h>
-#include <torc/core/sys.h>
-#include <torc/io/file.h>
 
 #include "http/internal/client.h"
+#include "http/internal/save.h"
 
 /* The slowest body that is put up with, besides body_ns: nanoseconds per byte, 1 KiB/s. */
 #define BODY_NS_PER_BYTE (1000000000u / 1024)
@@ -429,47 +426,24 @@ int torc_http_response_copy(struct torc_http_response *res, struct torc_stream *
 	return r;
 }
 
-static int write_file(struct torc_http_response *res, int fd, uint64_t most, uint64_t *ret_bytes)
+static int peek_part(void *arg, struct torc_slice *ret_view)
 {
-	struct torc_slice part;
-	uint64_t at = 0;
-	int r;
+	return torc_http_response_peek(arg, ret_view);
+}
 
-	while ((r = torc_http_response_peek(res, &part)) > 0) {
-		if (part.len > most - at)
-			return failed(res, -EMSGSIZE);
-		r = torc_pwrite_all(fd, part.data, part.len, (off_t)at);
-		if (r < 0)
-			return r;
-		at += part.len;
-		torc_http_response_consume(res, part.len);
-	}
-	*ret_bytes = at;
-	return r;
+static void consume_part(void *arg, size_t n)
+{
+	torc_http_response_consume(arg, n);
 }
 
 int torc_http_response_save(struct torc_http_response *res, int dirfd, const char *path,
 			    mode_t mode, uint64_t most, uint64_t *ret_bytes)
 {
-	struct torc_scope shield;
-	uint64_t bytes = 0;
-	int fd, r;
+	const struct torc__http_parts parts = { peek_part, consume_part, res };
+	int r = res->error ? res->error
+			   : torc__http_save(&parts, dirfd, path, mode, most, ret_bytes);
 
-	if (res->error)
-		return res->error;
-	fd = torc_openat(dirfd, path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, mode);
-	if (fd < 0)
-		return fd;
-	r = write_file(res, fd, most, &bytes);
-	torc_sys_close(fd);
-	if (r < 0) {
-		torc_scope_enter_shield(&shield, TORC_NEVER);
-		(void)!torc_unlinkat(dirfd, path, 0);
-		torc_scope_leave(&shield);
-	} else if (ret_bytes) {
-		*ret_bytes = bytes;
-	}
-	return r;
+	return r == -EMSGSIZE ? failed(res, r) : r;
 }
 
 /* --- the end --- */

@@ -4,22 +4,16 @@
 #include <torc/http/multipart.h>
 
 #include <errno.h>
-#include <fcntl.h>
 #include <string.h>
 #include <strings.h>
 
-#include <torc/core/sys.h>
-#include <torc/io/file.h>
-
 #include "http/internal/exchange.h"
 #include "http/internal/multipart.h"
+#include "http/internal/save.h"
 
 #define PARTS      100
 #define HEAD_BYTES 4096
 #define HEAD_MAX   65536
-
-/* The end of what has failed may not be held up for ever. */
-#define CLEAN_UP_NS TORC_SECONDS(10)
 
 struct torc_http_multipart {
 	struct torc_http_exchange *x;
@@ -213,54 +207,24 @@ int torc_http_multipart_read(struct torc_http_multipart *m, size_t most,
 	return 0;
 }
 
-static int write_part(struct torc_http_multipart *m, int fd, uint64_t most, uint64_t *ret_bytes)
+static int peek_part(void *arg, struct torc_slice *ret_view)
 {
-	struct torc_slice view;
-	uint64_t bytes = 0;
-	int r;
-
-	while ((r = torc_http_multipart_peek(m, &view)) > 0) {
-		if (view.len > most - bytes)
-			return fail(m, -EMSGSIZE);
-		/* At a position of our own: Linux does not move its own behind a write that is cut short by a
-		 * limit, and says of the next that it has succeeded. */
-		r = torc_pwrite_all(fd, view.data, view.len, (off_t)bytes);
-		if (r < 0)
-			return r;
-		bytes += view.len;
-		torc_http_multipart_consume(m, view.len);
-	}
-	*ret_bytes = bytes;
-	return r;
+	return torc_http_multipart_peek(arg, ret_view);
 }
 
-static void remove_file(int dirfd, const char *path)
+static void consume_part(void *arg, size_t n)
 {
-	struct torc_scope scope;
-
-	torc_scope_enter_shield(&scope, CLEAN_UP_NS);
-	(void)torc_unlinkat(dirfd, path, 0);
-	torc_scope_leave(&scope);
+	torc_http_multipart_consume(arg, n);
 }
 
 int torc_http_multipart_save(struct torc_http_multipart *m, int dirfd, const char *path,
 			     mode_t mode, uint64_t most, uint64_t *ret_bytes)
 {
-	uint64_t bytes;
-	int fd, r;
+	const struct torc__http_parts parts = { peek_part, consume_part, m };
+	int r = m->error < 0 ? m->error
+			     : torc__http_save(&parts, dirfd, path, mode, most, ret_bytes);
 
-	if (m->error < 0)
-		return m->error;
-	fd = torc_openat(dirfd, path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, mode);
-	if (fd < 0)
-		return fd;
-	r = write_part(m, fd, most, &bytes);
-	torc_sys_close(fd);
-	if (r < 0)
-		remove_file(dirfd, path);
-	else if (ret_bytes)
-		*ret_bytes = bytes;
-	return r;
+	return r == -EMSGSIZE ? fail(m, r) : r;
 }
 
 /* --- what a part says --- */
