@@ -6,14 +6,6 @@
 
 #include "http/internal/files.h"
 
-static int hex(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	c |= 0x20;
-	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 /* The byte at in[*i], which is moved on. A NUL, or an encoded slash, is refused: no name has them. */
 static int next_byte(struct torc_slice in, size_t *i)
 {
@@ -21,8 +13,8 @@ static int next_byte(struct torc_slice in, size_t *i)
 
 	if (c != '%')
 		return c;
-	high = *i + 1 < in.len ? hex(in.data[*i]) : -1;
-	low = high >= 0 ? hex(in.data[*i + 1]) : -1;
+	high = *i + 1 < in.len ? torc__http_hex(in.data[*i]) : -1;
+	low = high >= 0 ? torc__http_hex(in.data[*i + 1]) : -1;
 	if (low < 0)
 		return -EINVAL;
 	*i += 2;

@@ -9,14 +9,6 @@
 
 #include "http/internal/exchange.h"
 
-static int hex(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	c |= 0x20;
-	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 ssize_t torc__http_percent_decode(const char *from, size_t len, char *to, bool form)
 {
 	size_t n = 0;
@@ -25,8 +17,8 @@ ssize_t torc__http_percent_decode(const char *from, size_t len, char *to, bool f
 		char c = from[i];
 
 		if (c == '%') {
-			int high = len - i > 2 ? hex(from[i + 1]) : -1;
-			int low = high >= 0 ? hex(from[i + 2]) : -1;
+			int high = len - i > 2 ? torc__http_hex(from[i + 1]) : -1;
+			int low = high >= 0 ? torc__http_hex(from[i + 2]) : -1;
 
 			if (low < 0)
 				return -EBADMSG;

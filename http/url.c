@@ -10,6 +10,7 @@
 #include <strings.h>
 
 #include "http/internal/parse.h"
+#include "http/internal/scan.h"
 #include "http/internal/url.h"
 
 /* Which bytes may be where, RFC 3986, section 2 and 3. '%' is looked at by itself. */
@@ -77,17 +78,9 @@ static bool is_digit(char c)
 	return (unsigned char)(c - '0') < 10;
 }
 
-int torc__url_hex(char c)
-{
-	if (is_digit(c))
-		return c - '0';
-	c |= 0x20;
-	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 static bool is_escape(const char *p, const char *end)
 {
-	return end - p > 2 && *p == '%' && torc__url_hex(p[1]) >= 0 && torc__url_hex(p[2]) >= 0;
+	return end - p > 2 && *p == '%' && torc__http_hex(p[1]) >= 0 && torc__http_hex(p[2]) >= 0;
 }
 
 bool torc__url_needs_escape(const char *p, const char *end)
@@ -158,7 +151,7 @@ static bool is_number(struct torc_slice label)
 	bool hex = label.len >= 2 && label.data[0] == '0' && (label.data[1] | 0x20) == 'x';
 
 	for (i = hex ? 2 : 0; i < label.len; i++)
-		if (hex ? torc__url_hex(label.data[i]) < 0 : !is_digit(label.data[i]))
+		if (hex ? torc__http_hex(label.data[i]) < 0 : !is_digit(label.data[i]))
 			return false;
 	return label.len > 0;
 }
@@ -505,7 +498,7 @@ int torc_url_decode(struct torc_slice text, char *out, size_t size)
 		if (c == '%') {
 			if (!is_escape(p, text.data + text.len))
 				return -EINVAL;
-			c = (char)(torc__url_hex(p[1]) << 4 | torc__url_hex(p[2]));
+			c = (char)(torc__http_hex(p[1]) << 4 | torc__http_hex(p[2]));
 			i += 2;
 		}
 		if ((unsigned char)c < ' ' || c == 0x7f)

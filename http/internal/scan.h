@@ -83,6 +83,15 @@ static inline bool torc__http_is(char c, unsigned class_bits)
 	return (torc__http_class[(unsigned char)c] & class_bits) != 0;
 }
 
+/* -1: no hexadecimal digit. */
+static inline int torc__http_hex(char c)
+{
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	c |= 0x20;
+	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
 /* Moves the window of s->words words to @from, 0 .. len, and classifies what is there. */
 void torc__http_scan_fill(struct torc__http_scan *s, size_t from);
 

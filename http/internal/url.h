@@ -41,7 +41,4 @@ int torc__url_split(const char *text, size_t len, bool lax, struct torc_url *u);
 /* Of a byte before @end in what was split; a '%' without two hexadecimal digits is one of them. */
 bool torc__url_needs_escape(const char *p, const char *end);
 
-/* -1: no hexadecimal digit. */
-int torc__url_hex(char c);
-
 #endif
