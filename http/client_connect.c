@@ -17,15 +17,12 @@
 static int dial(struct torc_http_response *res, const char *address)
 {
 	struct torc__http_conn *c = res->conn;
-	int r;
+	int r = torc_stream_dial(&c->stream, address, res->client->options.dial, NULL, NULL);
 
-	snprintf(res->detail, sizeof(res->detail), "to %.200s", address);
-	r = torc_stream_dial(&c->stream, address, res->client->options.dial, NULL, NULL);
+	*res->detail = '\0';
 	c->open = !r;
 	if (r < 0)
 		snprintf(res->detail, sizeof(res->detail), "to %.160s: %s", address, strerror(-r));
-	else
-		*res->detail = '\0';
 	return r;
 }
 

@@ -12,9 +12,6 @@
 #include "http/internal/client.h"
 #include "http/internal/save.h"
 
-/* The slowest body that is put up with, besides body_ns: nanoseconds per byte, 1 KiB/s. */
-#define BODY_NS_PER_BYTE (1000000000u / 1024)
-
 /* Decoded bytes that may come of nearly nothing. */
 #define RATIO_FREE ((uint64_t)1 << 20)
 
@@ -252,7 +249,8 @@ static uint64_t patience(const struct torc_http_response *res)
 	uint64_t paid;
 
 	/* What takes centuries is as good as none. */
-	if (__builtin_mul_overflow(res->reader.received, (uint64_t)BODY_NS_PER_BYTE, &paid) ||
+	if (__builtin_mul_overflow(res->reader.received, (uint64_t)TORC__HTTP_BODY_NS_PER_BYTE,
+				   &paid) ||
 	    __builtin_add_overflow(paid, res->client->options.body_ns, &paid))
 		return TORC_NEVER;
 	return paid > res->waited_ns ? paid - res->waited_ns : 0;

@@ -7,9 +7,6 @@
 
 #include "http/internal/exchange.h"
 
-/* The slowest body that is put up with, besides body_ns: nanoseconds per byte, 1 KiB/s. */
-#define BODY_NS_PER_BYTE (1000000000u / 1024)
-
 struct torc_slice torc_http_method(const struct torc_http_exchange *x)
 {
 	return x->head.method_name;
@@ -209,7 +206,8 @@ static int send_continue(struct torc_http_exchange *x)
  */
 static uint64_t body_deadline(const struct torc_http_exchange *x, uint64_t now)
 {
-	uint64_t allowed = x->config->options.body_ns + x->body_received * BODY_NS_PER_BYTE;
+	uint64_t allowed =
+		x->config->options.body_ns + x->body_received * TORC__HTTP_BODY_NS_PER_BYTE;
 
 	return now + (allowed > x->body_waited_ns ? allowed - x->body_waited_ns : 0);
 }

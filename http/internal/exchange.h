@@ -25,6 +25,9 @@
 /* Added fields: room that each exchange has; more is taken from its memory. */
 #define TORC__HTTP_EXTRA_BYTES 1024u
 
+/* The slowest body that is put up with, besides body_ns: nanoseconds per byte, 1 KiB/s. Of responses to a client too. */
+#define TORC__HTTP_BODY_NS_PER_BYTE (1000000000u / 1024)
+
 /* Bytes of a body that the handler did not want which are read to keep the connection. */
 #define TORC__HTTP_SKIP_BYTES 65536u
 

@@ -52,18 +52,10 @@ static int set_spa(struct program *p, const struct program_option *option, const
 
 /* --- header fields --- */
 
-static bool is_value(const char *value)
-{
-	for (; *value; value++)
-		if (((unsigned char)*value < ' ' && *value != '\t') || *value == 0x7f)
-			return false;
-	return true;
-}
-
 static int set_cache_control(struct program *p, const struct program_option *option,
 			     const char *value)
 {
-	if (!*value || !is_value(value))
+	if (!*value || !program_is_line(value))
 		return program_wrong(p, option, value, "not a value of Cache-Control");
 	HTTPD(p)->options.cache_control = value;
 	return -1;
@@ -101,7 +93,7 @@ static int set_header(struct program *p, const struct program_option *option, co
 	if (!colon)
 		return program_wrong(p, option, text, "not 'Name: value'");
 	*colon = '\0';
-	if (!is_name(name) || !is_value(colon + 1))
+	if (!is_name(name) || !program_is_line(colon + 1))
 		return program_wrong(p, option, text, "not 'Name: value' as HTTP has it");
 	if (is_servers(name))
 		return program_wrong(p, option, text, "the server says that by itself");

@@ -109,14 +109,6 @@ static int set_body(struct program *p, const struct program_option *option, cons
 	return -1;
 }
 
-static bool is_value(const char *value)
-{
-	for (; *value; value++)
-		if (((unsigned char)*value < ' ' && *value != '\t') || *value == 0x7f)
-			return false;
-	return true;
-}
-
 static bool is_named(const char *header, size_t len, const char *name)
 {
 	return len == strlen(name) && !strncasecmp(header, name, len);
@@ -127,7 +119,7 @@ static int set_header(struct program *p, const struct program_option *option, co
 	struct load *load = LOAD(p);
 	size_t len = token_len(text);
 
-	if (!len || text[len] != ':' || !is_value(text + len))
+	if (!len || text[len] != ':' || !program_is_line(text + len))
 		return program_wrong(p, option, text, "not 'Name: value' as HTTP has it");
 	if (is_named(text, len, "Content-Length") || is_named(text, len, "Transfer-Encoding"))
 		return program_wrong(p, option, text, "torc-load says that by itself");

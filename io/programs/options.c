@@ -107,6 +107,14 @@ int program_time(const struct program *p, const struct program_option *option, c
 		       : program_wrong(p, option, text, "not a time, such as 10, 500ms, 5m or 1h");
 }
 
+bool program_is_line(const char *text)
+{
+	for (; *text; text++)
+		if (((unsigned char)*text < ' ' && *text != '\t') || *text == 0x7f)
+			return false;
+	return true;
+}
+
 /* --- the options that all programs have --- */
 
 static int set_loops(struct program *p, const struct program_option *option, const char *text)

@@ -61,6 +61,9 @@ int program_bytes(const struct program *p, const struct program_option *option, 
 int program_time(const struct program *p, const struct program_option *option, const char *text,
 		 uint64_t *ret_ns);
 
+/* Can it stand in a line of text: no control characters but tabs? */
+bool program_is_line(const char *text);
+
 /*
  * As many connections as the system allows: raise the soft limit of open files, which is 1024 by an old
  * custom (select(2)), to the hard one.
